@@ -1,0 +1,14 @@
+//! Scopegate: the gate and the pass office in one small program.
+
+pub mod clock;
+pub mod entropy;
+pub mod issuer;
+pub mod jose;
+pub mod keys;
+pub mod model;
+pub mod net;
+pub mod oauth;
+pub mod policy;
+pub mod store;
+pub mod telemetry;
+pub mod trust;

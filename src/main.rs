@@ -1,0 +1,3 @@
+//! The `scopegate` program: everything it does is in the library.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Sockets: listeners, TLS, limits, outbound fetching.
+
+pub mod settings;

@@ -1,0 +1,227 @@
+//! The issuer's objects as declared in the file: what `config` hands over, each with its place.
+//!
+//! `oauth::access::compile` turns this into a compiled model, or into every error at once.
+
+use std::time::Duration;
+
+use crate::model::digest::Digest;
+use crate::model::id::{AuthorizationServerId, ClientId};
+use crate::model::location::{Located, Location};
+use crate::model::secret::Secret;
+
+/// All that the issuer is declared to have.
+#[derive(Debug, Default)]
+pub struct IssuerDeclaration {
+    /// The local authorization servers.
+    pub servers: Vec<AuthorizationServerDeclaration>,
+    /// The clients.
+    pub clients: Vec<ClientDeclaration>,
+    /// The groups' names.
+    pub groups: Vec<Located<String>>,
+    /// The users: only where `dev: true`.
+    pub users: Vec<UserDeclaration>,
+}
+
+/// A local authorization server.
+#[derive(Debug, Clone)]
+pub struct AuthorizationServerDeclaration {
+    /// Its name: the `{id}` of `/oauth2/{id}`.
+    pub id: Located<AuthorizationServerId>,
+    /// The `aud` of its access tokens.
+    pub audience: Located<String>,
+    /// How it signs.
+    pub signing: SigningDeclaration,
+    /// How its access tokens look.
+    pub token_profile: TokenProfile,
+    /// Its scopes.
+    pub scopes: Vec<ScopeDeclaration>,
+    /// Its claims.
+    pub claims: Vec<ClaimDeclaration>,
+    /// Its access policies, in order: the first rule that matches decides.
+    pub policies: Vec<PolicyDeclaration>,
+}
+
+/// How an authorization server signs.
+#[derive(Debug, Clone)]
+pub struct SigningDeclaration {
+    /// `RS256`, `PS256`, `ES256`, `ES384` or `EdDSA`.
+    pub algorithm: Located<String>,
+    /// How old a key gets before the next one takes over; never by itself if not said.
+    pub rotate_every: Option<Duration>,
+}
+
+/// How access tokens look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenProfile {
+    /// RFC 9068: `typ: at+jwt`, `client_id`, `scope` as a string, and `cid`.
+    #[default]
+    Rfc9068,
+    /// Okta's: `cid`, `uid`, `scp` as an array.
+    Okta,
+}
+
+/// A scope.
+#[derive(Debug, Clone)]
+pub struct ScopeDeclaration {
+    /// Its name, as written (it may break the grammar).
+    pub name: Located<String>,
+    /// What a person is told.
+    pub description: Option<String>,
+    /// Whether a person is asked.
+    pub consent: Consent,
+    /// Granted when a request names no scope.
+    pub default: bool,
+    /// Named in the metadata documents.
+    pub metadata: bool,
+}
+
+/// Whether a person is asked for a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consent {
+    /// Never.
+    #[default]
+    Implicit,
+    /// Always, unless a grant is remembered.
+    Required,
+    /// As required, but a client without a person gets it silently.
+    Flexible,
+}
+
+/// A claim.
+#[derive(Debug, Clone)]
+pub struct ClaimDeclaration {
+    /// Its name.
+    pub name: Located<String>,
+    /// The CEL expression over `user`, `client`, `grant` and `scopes` that gives its value.
+    pub value: Located<String>,
+    /// Which document carries it: `access_token`, `id_token`, `userinfo`.
+    pub place: ClaimPlace,
+    /// Present only if one of these scopes was granted; always if there are none.
+    pub scopes: Vec<Located<String>>,
+}
+
+/// Which document carries a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimPlace {
+    /// The access token.
+    AccessToken,
+    /// The ID token.
+    IdToken,
+    /// The userinfo answer.
+    Userinfo,
+}
+
+/// An access policy: the clients that it is for, and its rules in order.
+#[derive(Debug, Clone)]
+pub struct PolicyDeclaration {
+    /// Its name.
+    pub name: Located<String>,
+    /// The clients that it is for.
+    pub clients: PolicyClients,
+    /// Its rules.
+    pub rules: Vec<RuleDeclaration>,
+}
+
+/// The clients that a policy is for.
+#[derive(Debug, Clone)]
+pub enum PolicyClients {
+    /// `all`: every client; the place is that of the word.
+    All(Location),
+    /// These.
+    Only(Vec<Located<String>>),
+}
+
+/// A rule of a policy.
+#[derive(Debug, Clone)]
+pub struct RuleDeclaration {
+    /// Its name.
+    pub name: Located<String>,
+    /// The grant types that it matches, as written.
+    pub grants: Vec<Located<String>>,
+    /// The groups one of which the user must be in; any user (or none) if empty.
+    pub groups: Vec<Located<String>>,
+    /// The groups none of which the user may be in.
+    pub exclude_groups: Vec<Located<String>>,
+    /// The users, by login, that it matches beside the groups.
+    pub users: Vec<Located<String>>,
+    /// The scopes that it allows.
+    pub scopes: RuleScopes,
+    /// How long an access token lives.
+    pub access_token: Located<Duration>,
+    /// How long a refresh token lives, if one is given at all.
+    pub refresh_token: Option<RefreshDeclaration>,
+}
+
+/// The scopes that a rule allows.
+#[derive(Debug, Clone)]
+pub enum RuleScopes {
+    /// `any`: every scope of the server.
+    Any(Location),
+    /// These.
+    Only(Vec<Located<String>>),
+}
+
+/// How long a refresh token lives.
+#[derive(Debug, Clone, Copy)]
+pub struct RefreshDeclaration {
+    /// From the sign-in on, whatever happens.
+    pub lifetime: Duration,
+    /// Without being used.
+    pub idle: Option<Duration>,
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+pub struct ClientDeclaration {
+    /// Its identifier.
+    pub id: Located<ClientId>,
+    /// What kind of app it is.
+    pub kind: ClientKind,
+    /// Where the kind is written.
+    pub kind_location: Location,
+    /// The grant types that it may use, as written.
+    pub grants: Vec<Located<String>>,
+    /// Where authorization responses may go.
+    pub redirect_uris: Vec<Located<String>>,
+    /// Its secrets; two may overlap.
+    pub secrets: Vec<ClientSecretDeclaration>,
+    /// The groups whose members may use it.
+    pub assigned_groups: Vec<Located<String>>,
+    /// The users, by login, that may use it.
+    pub assigned_users: Vec<Located<String>>,
+}
+
+/// What kind of app a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// A server-side web app: confidential.
+    Web,
+    /// An app on a person's device: public, PKCE.
+    Native,
+    /// A single-page app: public, PKCE.
+    Browser,
+    /// A service without a person: confidential.
+    Service,
+}
+
+/// A client secret as declared.
+#[derive(Debug, Clone)]
+pub struct ClientSecretDeclaration {
+    /// Where it stands.
+    pub location: Location,
+    /// The SHA-256 of the secret.
+    pub sha256: Digest,
+}
+
+/// A user of the demonstration directory.
+#[derive(Debug)]
+pub struct UserDeclaration {
+    /// The login, an e-mail address as a rule.
+    pub login: Located<String>,
+    /// The password, in plain text: which is why users stand in the file only where `dev: true`.
+    pub password: Secret<String>,
+    /// The groups that the user is in.
+    pub groups: Vec<Located<String>>,
+    /// The profile's attributes.
+    pub profile: serde_json::Map<String, serde_json::Value>,
+}

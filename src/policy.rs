@@ -1,0 +1,15 @@
+//! The gate's rules, pure: request facts and a verified token in, a decision with its trace out.
+//!
+//! No I/O, no clock, no Envoy: `now` is an argument. The order of a decision:
+//!
+//! 1. [`facts`]: what the request says, as Envoy saw it.
+//! 2. [`path`]: the path, refused if two servers could read it differently.
+//! 3. [`route`]: host, then path, then verb; the most specific path wins; no match is a denial.
+//! 4. [`caller`]: the token, already verified by `authz`.
+//! 5. [`decide`]: client, scopes, `acr` and `max_age`, key binding, `when`.
+//! 6. [`decision`]: a permit (only [`decide`] can build one) or a denial (which always has a status).
+
+pub mod caller;
+pub mod decision;
+pub mod declared;
+pub mod facts;

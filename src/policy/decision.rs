@@ -1,0 +1,144 @@
+//! What comes out: a permit or a denial. Neither has a default, and a denial always has a status.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::model::event::RouteIndex;
+use crate::model::id::{ApiName, RouteName};
+use crate::model::reason::Reason;
+use crate::model::scope::ScopeSet;
+use crate::policy::caller::VerifiedToken;
+
+/// The route that a decision was made on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRef {
+    /// Its number in the compiled policy.
+    pub index: RouteIndex,
+    /// Its API.
+    pub api: ApiName,
+    /// Its name, for example `GET /transfers/{id}`.
+    pub name: RouteName,
+}
+
+/// The answer to one check.
+#[derive(Debug)]
+#[must_use]
+pub enum Decision {
+    /// The request may pass, changed as the permit says.
+    Allow(Permit),
+    /// The request is refused.
+    Deny(Denial),
+}
+
+/// The right to pass. Built in `policy::decide` and nowhere else.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    pub(in crate::policy) route: Arc<RouteRef>,
+    pub(in crate::policy) caller: Option<Arc<VerifiedToken>>,
+    pub(in crate::policy) headers: Vec<(Arc<str>, String)>,
+    pub(in crate::policy) remove: Vec<Cow<'static, str>>,
+    pub(in crate::policy) response_headers: Vec<(&'static str, String)>,
+    pub(in crate::policy) long_lived: bool,
+}
+
+impl Permit {
+    /// The route that granted.
+    #[must_use]
+    pub fn route(&self) -> &Arc<RouteRef> {
+        &self.route
+    }
+
+    /// The caller; `None` on a public route or a preflight.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Arc<VerifiedToken>> {
+        self.caller.as_ref()
+    }
+
+    /// Headers that replace whatever the client sent under the same name. Never empty values.
+    #[must_use]
+    pub fn headers(&self) -> &[(Arc<str>, String)] {
+        &self.headers
+    }
+
+    /// Headers that are taken from the request. Never one of [`Permit::headers`]: Envoy would
+    /// remove the header that it has just set.
+    #[must_use]
+    pub fn headers_to_remove(&self) -> &[Cow<'static, str>] {
+        &self.remove
+    }
+
+    /// Headers added to the upstream's response (`DPoP-Nonce`).
+    #[must_use]
+    pub fn response_headers(&self) -> &[(&'static str, String)] {
+        &self.response_headers
+    }
+
+    /// Whether the request opens a long-lived connection.
+    #[must_use]
+    pub fn long_lived(&self) -> bool {
+        self.long_lived
+    }
+}
+
+/// A refusal. It cannot be built without a reason, and the reason has a status.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Denial {
+    reason: Reason,
+    status: u16,
+    /// The route, if one matched.
+    pub route: Option<Arc<RouteRef>>,
+    /// The caller, if the token was verified before another requirement failed: for logs and metadata.
+    pub caller: Option<Arc<VerifiedToken>>,
+    /// The scopes that were missing.
+    pub missing: ScopeSet,
+    /// Values of `WWW-Authenticate`, each a whole challenge.
+    pub challenges: Vec<String>,
+    /// Further headers of the answer: `Retry-After`, `DPoP-Nonce`.
+    pub headers: Vec<(&'static str, String)>,
+    /// One of a fixed list of sentences on what exactly failed; for logs, never for the client.
+    pub detail: Option<&'static str>,
+}
+
+impl Denial {
+    /// A refusal for this reason, with the status that goes with it.
+    pub fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            status: reason.http_status(),
+            route: None,
+            caller: None,
+            missing: ScopeSet::default(),
+            challenges: Vec::new(),
+            headers: Vec::new(),
+            detail: None,
+        }
+    }
+
+    /// The same with a sentence for the log.
+    pub fn because(reason: Reason, detail: &'static str) -> Self {
+        Self {
+            detail: Some(detail),
+            ..Self::new(reason)
+        }
+    }
+
+    /// Turns 403 into 404 for an API that hides what it has (`hide: true`).
+    pub fn hidden(mut self) -> Self {
+        self.status = 404;
+        self
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The HTTP status of the answer: never below 400.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+}

@@ -1,0 +1,91 @@
+//! What `trust` needs to know of each authorization server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::jose::alg::Algorithm;
+use crate::model::id::{AuthorizationServerId, Issuer};
+use crate::model::secret::Secret;
+use crate::policy::caller::ClaimNames;
+
+/// One authorization server whose tokens the gate may believe.
+#[derive(Debug, Clone)]
+pub struct TrustedServerSettings {
+    /// Its name in the configuration.
+    pub id: AuthorizationServerId,
+    /// The exact `iss` of its tokens.
+    pub issuer: Issuer,
+    /// A token must name one of these in `aud`.
+    pub audiences: Vec<String>,
+    /// The algorithms that it signs with; never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// The `typ` header values that mark its access tokens, compared without case and without an
+    /// `application/` prefix. For external servers `JWT`, `at+jwt` and an absent `typ` pass by default.
+    pub token_types: TokenTypes,
+    /// Which claims name the client and the scopes.
+    pub claim_names: ClaimNames,
+    /// How far clocks may be apart: one value for `exp`, `nbf` and `iat`, at most 60 s.
+    pub leeway: Duration,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// Where opaque tokens are looked up, if anywhere.
+    pub introspection: Option<IntrospectionSettings>,
+    /// How its endpoints may be reached.
+    pub fetch: FetchPolicy,
+    /// For how long keys stay in force while they cannot be fetched anew.
+    pub keys_stale_max: Duration,
+    /// The shortest time between two fetches of its keys.
+    pub keys_cooldown: Duration,
+}
+
+/// Which `typ` header values mark access tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenTypes {
+    /// `JWT`, `at+jwt`, or no `typ` at all: what the providers of the world send.
+    Usual,
+    /// One of these; an absent `typ` is refused.
+    Only(Vec<String>),
+}
+
+/// Where keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// This process mints the tokens: the issuer publishes the keys (`keys::LiveKeys`).
+    Local,
+    /// The issuer's discovery document names its `jwks_uri`.
+    Discovery,
+    /// This URL serves the key set.
+    Uri(Url),
+    /// This file holds the key set; it is read again when it changes.
+    File(PathBuf),
+    /// A shared secret: HMAC, by explicit configuration only.
+    SharedSecret(Secret<Vec<u8>>),
+    /// There are none: every token is opaque.
+    None,
+}
+
+/// An RFC 7662 endpoint.
+#[derive(Debug, Clone)]
+pub struct IntrospectionSettings {
+    /// The endpoint.
+    pub url: Url,
+    /// We are this client to it.
+    pub client_id: String,
+    /// And this is our secret (sent by HTTP Basic).
+    pub client_secret: Secret<String>,
+    /// For how long an answer is kept, at most.
+    pub cache: Duration,
+}
+
+/// How an external server's endpoints may be reached.
+#[derive(Debug, Clone, Default)]
+pub struct FetchPolicy {
+    /// Whether private, loopback and link-local addresses may be connected to.
+    pub allow_private_addresses: bool,
+    /// Whether `http` URLs are fetched: only where `dev: true`.
+    pub allow_http: bool,
+    /// Certificates to trust beside the system's, as a PEM file.
+    pub ca_file: Option<PathBuf>,
+}
