@@ -11,6 +11,7 @@
 
 pub mod caller;
 pub mod challenge;
+pub mod claims;
 pub mod compile;
 pub mod compiled;
 pub mod decide;
@@ -27,6 +28,8 @@ pub mod predicate;
 pub mod route;
 pub mod select;
 pub mod template;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod trace;
 pub mod trie;
 

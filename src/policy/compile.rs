@@ -1,12 +1,15 @@
 //! From declared rules to a compiled policy, or to every mistake at once.
 //!
+//! That an API of an external authorization server says which clients may call it is checked by
+//! `config`: only there is it known what the file left out.
+//!
 //! A policy is refused as a whole if one element of it is wrong: leaving the element out could widen
 //! what the rest allows. Codes of findings are stable:
 //!
 //! | errors | |
 //! |---|---|
 //! | `bad_host`, `no_hosts`, `duplicate_api`, `conflicting_paths` | hosts and APIs |
-//! | `unknown_authorization_server`, `no_authorization_server`, `unknown_scope`, `missing_clients`, `unknown_client`, `no_clients` | names |
+//! | `unknown_authorization_server`, `no_authorization_server`, `unknown_scope`, `unknown_client`, `no_clients` | names |
 //! | `bad_path`, `bad_verb`, `bad_grpc_service`, `bad_grpc_method`, `no_routes`, `no_verbs`, `duplicate_route` | routes |
 //! | `bad_expression`, `expression_too_long`, `expression_too_costly`, `bad_pattern`, `unknown_variable`, `unknown_function`, `unknown_wildcard`, `unknown_field`, `unknown_header`, `unknown_type` | expressions |
 //! | `bad_header_name`, `protected_header`, `duplicate_header`, `too_many_headers` | what is forwarded |
@@ -186,20 +189,6 @@ impl<'d> Compiler<'d> {
     fn api_clients(&mut self, api: &'d ApiDeclaration, servers: &[&'d ServerDeclaration]) -> Clients {
         match &api.clients {
             ClientsDeclaration::Any => Clients::Any,
-            ClientsDeclaration::Unstated => {
-                if let Some(external) = servers.iter().find(|server| !server.local) {
-                    self.error_with_hint(
-                        "missing_clients",
-                        api.name.location,
-                        format!(
-                            "the api `{}` does not say which clients may call it, and `{}` issues tokens elsewhere",
-                            api.name.value, external.id
-                        ),
-                        Some("write `clients: [..]`, or `clients: any`"),
-                    );
-                }
-                Clients::Any
-            }
             ClientsDeclaration::Only(clients) => {
                 if clients.is_empty() {
                     self.error_with_hint(
@@ -362,3 +351,6 @@ fn refused_header(name: &str) -> Option<(&'static str, String, Option<&'static s
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
