@@ -74,3 +74,20 @@ fn attack_d05_attack_d14_a_doubtful_header_fails_conditions_of_either_sign() {
     }
     assert_eq!(says("/not", &["x-role: v!(w"], true), "allow");
 }
+
+#[test]
+fn wildcards_that_a_walk_has_left_again_leave_no_value_behind() {
+    let when = |text_of: &str| token(|token| token.when = Some(text(text_of)));
+    let policy = routes(vec![
+        route("/{a}/{b}/q", &[("GET", when("path.a == '1' && path.b == '2'"))]),
+        route(
+            "/{a}/x/{rest...}",
+            &[("GET", when("path.a == '1' && path.rest == 'y/z'"))],
+        ),
+        route("/{rest...}", &[("GET", when("path.rest == '1/2/z'"))]),
+    ]);
+    for path in ["/1/2/q", "/1/x/y/z", "/1/2/z"] {
+        let line = format!("GET https://h.example{path}");
+        assert_eq!(says(&policy, &line, &bearer(json!({}))), "allow", "{path}");
+    }
+}

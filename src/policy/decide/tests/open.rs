@@ -94,3 +94,17 @@ fn edge_m04_edge_m05_edge_e01_a_preflight_passes_without_a_token_or_identity() {
     let facts = request("OPTIONS https://h.example/any", &PREFLIGHT);
     assert_eq!(verdict(&decide_on(&plain, &facts, &Caller::Anonymous)), "missing_token");
 }
+
+#[test]
+fn edge_m01_a_preflight_with_a_method_override_is_no_preflight() {
+    let cors = compiled(vec![ApiDeclaration {
+        cors_preflight: CorsPreflight::Allow,
+        ..api("api", "h.example", vec![route("/x", &[("*", needs("r"))])])
+    }]);
+    let headers = [PREFLIGHT[0], PREFLIGHT[1], "x-http-method-override: DELETE"];
+    let facts = request("OPTIONS https://h.example/x", &headers);
+    assert_eq!(
+        verdict(&decide_on(&cors, &facts, &Caller::Anonymous)),
+        "invalid_request"
+    );
+}

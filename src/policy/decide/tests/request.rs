@@ -183,3 +183,21 @@ fn edge_i05_a_connection_header_may_not_nominate_ours() {
     let facts = request(GET, &["connection: keep-alive, Upgrade, x-other"]);
     assert_eq!(verdict(&decide_on(&policy, &facts, &scoped("r"))), "allow");
 }
+
+#[test]
+fn edge_m07_a_connect_with_a_path_needs_a_rule_of_its_own() {
+    let policy = routes(vec![
+        route("/open", &[("*", needs("public"))]),
+        route("/tunnel", &[("CONNECT", needs("r"))]),
+    ]);
+    assert_eq!(
+        says(&policy, "CONNECT https://h.example/open", &scoped("r")),
+        "no_route"
+    );
+    assert_eq!(
+        says(&policy, "CONNECT https://h.example/tunnel", &Caller::Anonymous),
+        "missing_token"
+    );
+    let facts = request("CONNECT https://h.example/tunnel", &[]);
+    assert!(allowed(decide_on(&policy, &facts, &scoped("r"))).long_lived());
+}

@@ -78,8 +78,7 @@ fn edge_x11_the_proof_is_asked_for_each_time() {
 }
 
 #[test]
-fn edge_c02_edge_c03_edge_c04_edge_c05_edge_c08_a_bad_credential_is_refused_on_its_route() {
-    // `authz` reads the credential; what it refuses is refused here, with the route's challenge.
+fn a_refusal_by_authz_carries_the_routes_challenge() {
     let policy = one("r");
     let facts = request(GET, &[]);
     let selected = policy.select(&facts, &mut Untraced).expect("a route");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-mod readers {
+mod models {
     //! Models of what Envoy makes of a path and of how servers read what it sends on.
 
     fn decode(text: &str) -> String {
@@ -198,13 +198,13 @@ proptest! {
         path in traversal(),
         mode in 0u8..8,
     ) {
-        let Some(sent) = readers::envoy(&path, mode) else { return Ok(()) };
+        let Some(sent) = models::envoy(&path, mode) else { return Ok(()) };
         let line = format!("GET https://h.example{sent}");
         for (ignore_case, policy) in [(false, &*STRICT), (true, &*IGNORING_CASE)] {
             if outcome(policy, &line) != "GET /{rest...}" {
                 continue;
             }
-            for (name, reader) in readers::ALL {
+            for (name, reader) in models::ALL {
                 let Some(read) = reader(&sent) else { continue };
                 let protected = |path: &str| path == "/admin" || path.starts_with("/admin/");
                 let read = if ignore_case { read.to_ascii_lowercase() } else { read };
