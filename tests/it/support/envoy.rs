@@ -196,9 +196,15 @@ impl EnvoyBuilder {
     }
 
     fn bootstrap(&self, folder: &Path) -> Value {
-        let mut clusters = vec![cluster("upstream", &tcp(self.upstream), false), self.service_cluster()];
+        let upstream = tcp(self.upstream);
+        let mut clusters = vec![
+            // HTTP/1 or h2c, as the client spoke.
+            cluster("upstream", &upstream, &json!({ "use_downstream_protocol_config": { "http2_protocol_options": {} } })),
+            cluster("upstream_http1", &upstream, &json!({ "explicit_http_config": { "http_protocol_options": {} } })),
+            self.service_cluster(),
+        ];
         if let Some(collector) = self.tracing_to {
-            clusters.push(cluster("otlp", &tcp(collector), true));
+            clusters.push(cluster("otlp", &tcp(collector), &http2()));
         }
         let mut chain = json!({ "filters": [{
             "name": "envoy.filters.network.http_connection_manager",
@@ -264,10 +270,10 @@ impl EnvoyBuilder {
 
     fn service_cluster(&self) -> Value {
         let mut found = match &self.service {
-            Service::Tcp(address) => cluster("ext_authz", &tcp(*address), true),
-            Service::Unix(path) => cluster("ext_authz", &json!({ "pipe": { "path": path } }), true),
+            Service::Tcp(address) => cluster("ext_authz", &tcp(*address), &http2()),
+            Service::Unix(path) => cluster("ext_authz", &json!({ "pipe": { "path": path } }), &http2()),
             Service::Mtls { address, ca, certificate, key } => {
-                let mut found = cluster("ext_authz", &tcp(*address), true);
+                let mut found = cluster("ext_authz", &tcp(*address), &http2());
                 found["transport_socket"] = json!({
                     "name": "envoy.transport_sockets.tls",
                     "typed_config": {
@@ -301,23 +307,23 @@ fn pair(certificate: &Path, key: &Path) -> Value {
     json!({ "certificate_chain": { "filename": certificate }, "private_key": { "filename": key } })
 }
 
-fn cluster(name: &str, address: &Value, http2: bool) -> Value {
-    let mut found = json!({
+fn http2() -> Value {
+    json!({ "explicit_http_config": { "http2_protocol_options": {} } })
+}
+
+fn cluster(name: &str, address: &Value, protocol: &Value) -> Value {
+    let mut options = protocol.clone();
+    options["@type"] = json!("type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+    json!({
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }] },
-    });
-    let options = if http2 {
-        json!({ "explicit_http_config": { "http2_protocol_options": {} } })
-    } else {
-        // HTTP/1 and h2c upstreams alike: what the client spoke.
-        json!({ "use_downstream_protocol_config": { "http2_protocol_options": {} } })
-    };
-    let mut options = options;
-    options["@type"] = json!("type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
-    found["typed_extension_protocol_options"] = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options });
-    found
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+        },
+        "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options },
+    })
 }
 
 /// A running Envoy.

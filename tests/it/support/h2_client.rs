@@ -86,6 +86,16 @@ impl Client {
         self.try_request(request, body).await.expect("the peer answers")
     }
 
+    /// Sends a request that opens a tunnel; the status of the answer, whose stream is then given up.
+    pub(crate) async fn head(&self, request: http::Request<()>) -> u16 {
+        wait::bounded("the head of an HTTP/2 answer", async {
+            let mut requests = self.requests.clone().ready().await.expect("the connection lives");
+            let (response, _sending) = requests.send_request(request, false).expect("a valid request");
+            response.await.expect("the peer answers").status().as_u16()
+        })
+        .await
+    }
+
     /// A unary gRPC call with these bytes as the message.
     pub(crate) async fn grpc(&self, authority: &str, path: &str, message: &[u8], headers: &[(&str, &str)]) -> Reply {
         let mut request = http::Request::post(format!("http://{authority}{path}"))

@@ -119,6 +119,13 @@ pub(crate) async fn send(to: SocketAddr, bytes: &[u8]) -> Reply {
     connection.exchange(bytes).await.expect("the peer answers")
 }
 
+/// The same, but reads the answer's head alone: what follows it is a tunnel.
+pub(crate) async fn send_head(to: SocketAddr, bytes: &[u8]) -> Reply {
+    let mut connection = Connection::open(to).await.expect("the peer accepts");
+    connection.write(bytes).await;
+    wait::bounded("the head of an answer", connection.answer(true)).await.expect("the peer answers")
+}
+
 /// A `GET` to a peer that may not be up yet.
 pub(crate) async fn try_get(to: SocketAddr, target: &str) -> io::Result<Reply> {
     let bytes = Request::get(target).host("localhost").bytes();
