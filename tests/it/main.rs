@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod deploy;
 mod envoy_facts;
 mod gate;
 mod support;
