@@ -1,6 +1,8 @@
 //! Scopegate: the gate and the pass office in one small program.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod envoy;
 pub mod issuer;
