@@ -201,6 +201,14 @@ impl DecisionLog {
     }
 }
 
+impl Drop for DecisionLog {
+    fn drop(&mut self) {
+        // Without a shutdown nothing is waited for; the thread must end all the same.
+        self.shared.state.lock().closed = true;
+        self.shared.work.notify_one();
+    }
+}
+
 /// A decision as it is written. The names are part of `telemetry::VOCABULARY`.
 #[derive(Debug, Serialize)]
 struct Line<'a> {

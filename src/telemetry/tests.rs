@@ -316,3 +316,24 @@ fn starts_with_nothing_configured_and_stops_at_once() {
     telemetry.reopen_decision_log();
     assert!(telemetry.shutdown(Duration::ZERO));
 }
+
+#[tokio::test]
+async fn a_collector_that_refuses_connections_costs_its_spans_and_nothing_else() {
+    // Bound and closed again: nobody listens there.
+    let port = {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let settings = TelemetrySettings::default();
+    let env = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| format!("http://127.0.0.1:{port}"));
+    let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(0)));
+    // Started within a runtime, as the app does: the exporter must bring its own.
+    let telemetry = Telemetry::start(&settings, &env, clock).unwrap();
+    telemetry.observer_for(&[]).check_decided(&event());
+    assert!(telemetry.shutdown(SOON));
+    let text = telemetry.metrics.exposition();
+    assert!(
+        text.contains(r#"scopegate_spans_dropped_total{cause="export_failed"} 1"#),
+        "{text}"
+    );
+}
