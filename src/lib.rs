@@ -8,6 +8,7 @@ pub mod envoy;
 pub mod issuer;
 pub mod jose;
 pub mod keys;
+pub mod lifecycle;
 pub mod model;
 pub mod net;
 pub mod oauth;

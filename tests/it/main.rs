@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod collector;
 mod envoy_facts;
 mod gate;
 mod support;
