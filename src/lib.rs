@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod envoy;
 pub mod issuer;
 pub mod jose;
 pub mod keys;
