@@ -364,6 +364,8 @@ mod tests {
             ("not a url", "`not a url`"),
             ("https://collector:4317", "TLS"),
             ("http://ada:canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("http://canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("http://:canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
         ] {
             let error = resolve(Some((endpoint, 1.0)), &[]).unwrap_err().to_string();
             assert!(error.contains(shown), "{error}");
