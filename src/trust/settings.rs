@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::jose::alg::Algorithm;
+pub use crate::jose::verify::TokenTypes;
 use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::model::secret::Secret;
 use crate::policy::caller::ClaimNames;
@@ -38,15 +39,6 @@ pub struct TrustedServerSettings {
     pub keys_stale_max: Duration,
     /// The shortest time between two fetches of its keys.
     pub keys_cooldown: Duration,
-}
-
-/// Which `typ` header values mark access tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenTypes {
-    /// `JWT`, `at+jwt`, or no `typ` at all: what the providers of the world send.
-    Usual,
-    /// One of these; an absent `typ` is refused.
-    Only(Vec<String>),
 }
 
 /// Where keys come from.

@@ -1,0 +1,1 @@
+//! Known attacks on signed tokens, what we do about each, and the test that holds it.
