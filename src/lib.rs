@@ -13,6 +13,7 @@ pub mod model;
 pub mod net;
 pub mod oauth;
 pub mod policy;
+pub mod reach;
 pub mod revocation;
 pub mod store;
 pub mod telemetry;

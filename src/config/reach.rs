@@ -223,7 +223,7 @@ fn reaches(
     requirement: &TokenRequirementDeclaration,
 ) -> bool {
     let of_api = |client: &str| match &api.clients {
-        ClientsDeclaration::Any => true,
+        ClientsDeclaration::Unstated | ClientsDeclaration::Any => true,
         ClientsDeclaration::Only(names) => names.iter().any(|name| name.value == client),
     };
     let of_route = |client: &str| match &requirement.clients {
@@ -233,7 +233,7 @@ fn reaches(
     let client = match (&grant.clients, &api.clients) {
         (Some(clients), _) => clients.iter().any(|client| of_api(client) && of_route(client)),
         (None, ClientsDeclaration::Only(names)) => names.iter().any(|name| of_route(&name.value)),
-        (None, ClientsDeclaration::Any) => true,
+        (None, ClientsDeclaration::Unstated | ClientsDeclaration::Any) => true,
     };
     let allows =
         |scope: &Located<String>| OIDC_SCOPES.contains(&scope.value.as_str()) || server.allows(grant, &scope.value);

@@ -76,24 +76,27 @@ impl Workers {
             let (connections, mut handed) = mpsc::unbounded_channel::<(Handoff, Seat)>();
             let (ending, ended) = tokio::sync::oneshot::channel();
             let (settings, service) = (settings.clone(), service(index));
-            std::thread::Builder::new().name(format!("gate-{index}")).spawn(move || {
-                // Dropped when the thread ends, also by a panic.
-                let _ending = ending;
-                runtime.block_on(async move {
-                    let tracker = TaskTracker::new();
-                    while let Some((handoff, seat)) = handed.recv().await {
-                        let (settings, service) = (settings.clone(), service.clone());
-                        tracker.spawn(async move {
-                            let _seat = seat;
-                            let Ok(stream) = handoff.resume() else { return };
-                            let tls = settings.tls.as_deref();
-                            limits::serve(stream, tls, Protocol::Grpc, &settings.limits, &settings.stop, service).await;
-                        });
-                    }
-                    tracker.close();
-                    tracker.wait().await;
-                });
-            })?;
+            std::thread::Builder::new()
+                .name(format!("gate-{index}"))
+                .spawn(move || {
+                    // Dropped when the thread ends, also by a panic.
+                    let _ending = ending;
+                    runtime.block_on(async move {
+                        let tracker = TaskTracker::new();
+                        while let Some((handoff, seat)) = handed.recv().await {
+                            let (settings, service) = (settings.clone(), service.clone());
+                            tracker.spawn(async move {
+                                let _seat = seat;
+                                let Ok(stream) = handoff.resume() else { return };
+                                let tls = settings.tls.as_deref();
+                                limits::serve(stream, tls, Protocol::Grpc, &settings.limits, &settings.stop, service)
+                                    .await;
+                            });
+                        }
+                        tracker.close();
+                        tracker.wait().await;
+                    });
+                })?;
             Ok(Worker {
                 connections,
                 open: Arc::default(),
@@ -107,7 +110,11 @@ impl Workers {
 
     /// Hands a connection to the thread that has the fewest.
     pub fn dispatch(&self, accepted: Accepted) {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed)) else {
+        let Some(worker) = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.open.load(Ordering::Relaxed))
+        else {
             return;
         };
         worker.open.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +132,10 @@ impl Workers {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.workers.iter().map(|worker| worker.open.load(Ordering::Relaxed)).sum()
+        self.workers
+            .iter()
+            .map(|worker| worker.open.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Sends no more connections, and waits until each thread has ended: that is, until its connections have.

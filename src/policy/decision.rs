@@ -51,14 +51,15 @@ impl Permit {
         route: Arc<RouteRef>,
         caller: Option<Arc<VerifiedToken>>,
         headers: Vec<(Arc<str>, String)>,
-        remove: Vec<Cow<'static, str>>,
+        remove: Vec<Arc<str>>,
         response_headers: Vec<(&'static str, String)>,
     ) -> Self {
         Self {
             route,
             caller,
             headers,
-            remove,
+            remove_always: Arc::from([]),
+            remove: remove.into(),
             response_headers,
             long_lived: false,
         }

@@ -301,5 +301,9 @@ fn attack_c05_edge_j23_a_million_races_leave_no_stale_allow() {
         });
     });
     assert_eq!(acknowledged.into_inner(), RACES);
-    assert_eq!(stale.into_inner(), 0, "tokens passed after their revocation was acknowledged");
+    assert_eq!(
+        stale.into_inner(),
+        0,
+        "tokens passed after their revocation was acknowledged"
+    );
 }
