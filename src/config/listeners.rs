@@ -23,7 +23,7 @@ const DATA_FOLDER: &str = "data";
 impl Context<'_> {
     /// The URL that clients see, checked.
     pub(crate) fn public_url(&mut self, url: &Located<UrlText>) -> Url {
-        let (at, url) = (url.location, &url.value.0);
+        let (at, written, url) = (url.location, shown(&url.value.text), &url.value.url);
         let loopback = match url.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -36,7 +36,7 @@ impl Context<'_> {
             "http" => {
                 let message = format!(
                     "`{}` is plain http: tokens and secrets would travel in the clear",
-                    shown(url.as_str())
+                    written
                 );
                 let hint = "say `https://…`; plain http is for loopback with `dev: true`";
                 self.error("insecure_public_url", at, message, hint);
@@ -47,7 +47,7 @@ impl Context<'_> {
             }
         }
         if url.query().is_some() || url.fragment().is_some() {
-            let message = format!("`{}` holds a query or a fragment", shown(url.as_str()));
+            let message = format!("`{}` holds a query or a fragment", written);
             let hint = "an issuer has neither (RFC 8414 section 2): leave them out";
             self.error("invalid_public_url", at, message, hint);
         }

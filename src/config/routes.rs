@@ -20,7 +20,7 @@ impl Context<'_> {
         let dpop = file.dpop.map_or_else(DpopOptions::default, |dpop| {
             let default = DpopOptions::default();
             DpopOptions {
-                origin: dpop.origin.map(|url| url.0.origin().ascii_serialization()),
+                origin: dpop.origin.map(|origin| origin.url.origin().ascii_serialization()),
                 require_nonce: dpop.nonce.map_or(default.require_nonce, |switch| switch.0),
                 consume: dpop.replay.map_or(default.consume, |verify_only| !verify_only.0),
                 max_age: dpop.max_age.map_or(default.max_age, |period| period.0),
