@@ -54,11 +54,9 @@ pub enum Unreadable {
 #[must_use]
 pub fn is_grpc(content_type: &[u8]) -> bool {
     const NAME: &[u8] = b"application/grpc";
-    content_type
-        .split_at_checked(NAME.len())
-        .is_some_and(|(name, rest)| {
-            name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-        })
+    content_type.split_at_checked(NAME.len()).is_some_and(|(name, rest)| {
+        name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
 }
 
 /// Whether the call says that its message is compressed.
@@ -262,7 +260,13 @@ mod tests {
         for yes in ["application/grpc", "application/grpc+proto", "Application/gRPC; a=b"] {
             assert!(is_grpc(yes.as_bytes()), "{yes}");
         }
-        for no in ["", "application/grp", "application/grpc-web", "application/grpcx", "application/json"] {
+        for no in [
+            "",
+            "application/grp",
+            "application/grpc-web",
+            "application/grpcx",
+            "application/json",
+        ] {
             assert!(!is_grpc(no.as_bytes()), "{no}");
         }
     }
@@ -292,7 +296,10 @@ mod tests {
         for broken in [&b""[..], b"\0\0\0", b"\0\0\0\0\x03ab", b"\0\0\0\0\x01ab"] {
             assert!(matches!(unframed(broken), Err(Unreadable::Malformed(_))), "{broken:?}");
         }
-        assert_eq!(unframed(b"\x01\0\0\0\x02ab"), Err(Unreadable::Rpc(RpcError::Compressed)));
+        assert_eq!(
+            unframed(b"\x01\0\0\0\x02ab"),
+            Err(Unreadable::Rpc(RpcError::Compressed))
+        );
         assert_eq!(
             unframed(b"\0\x00\x40\x00\x01ab"),
             Err(Unreadable::Rpc(RpcError::ResourceExhausted))

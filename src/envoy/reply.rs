@@ -54,7 +54,8 @@ impl Sendable {
     pub fn new(decision: Decision) -> Self {
         match decision {
             Decision::Allow(permit) if !carriable(&permit) => {
-                let mut denial = Denial::because(Reason::UnforwardableClaim, "a header of the permit cannot be carried");
+                let mut denial =
+                    Denial::because(Reason::UnforwardableClaim, "a header of the permit cannot be carried");
                 denial.route = Some(permit.route().clone());
                 denial.caller = permit.caller().cloned();
                 Self(Decision::Deny(denial))
@@ -96,7 +97,10 @@ fn carriable(permit: &Permit) -> bool {
         .headers()
         .iter()
         .all(|(name, value)| is_name(name) && is_value(value))
-        && permit.response_headers().iter().all(|(name, value)| is_name(name) && is_value(value))
+        && permit
+            .response_headers()
+            .iter()
+            .all(|(name, value)| is_name(name) && is_value(value))
 }
 
 /// A header name that we may set: lower case, no pseudo-header.
@@ -148,7 +152,7 @@ fn deny(denied: &mut Message<'_>, denial: &Denial, decision_id: &str, audience: 
     let status = denial.status();
     denied.message(1, |http| http.number(1, u64::from(status)));
     // A hidden route answers as one that is not there: no challenge gives it away.
-    if status != 404 {
+    if !denial.is_hidden() {
         for challenge in denial.challenges.iter().filter(|challenge| is_value(challenge)) {
             header(denied, 2, "www-authenticate", challenge);
         }
@@ -158,7 +162,10 @@ fn deny(denied: &mut Message<'_>, denial: &Denial, decision_id: &str, audience: 
             header(denied, 2, &lower(name), value);
         }
     }
-    let says_when = denial.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+    let says_when = denial
+        .headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
     if status == 503 && !says_when {
         header(denied, 2, "retry-after", "1");
     }
@@ -224,7 +231,7 @@ fn title(status: u16) -> &'static str {
 
 /// The reason's word for the client. A hidden API says the same whatever the reason (case D09).
 fn word(denial: &Denial) -> &'static str {
-    if denial.status() == 404 {
+    if denial.is_hidden() {
         Reason::NoRoute.as_str()
     } else {
         denial.reason().as_str()
@@ -233,7 +240,7 @@ fn word(denial: &Denial) -> &'static str {
 
 /// What the client is told, in plain ASCII without quotes: it stands in JSON and in `grpc-message` as it is.
 fn sentence(denial: &Denial) -> &'static str {
-    if denial.status() == 404 {
+    if denial.is_hidden() {
         return "there is nothing here";
     }
     match denial.reason() {
@@ -302,8 +309,18 @@ impl Common<'_> {
             ("decision_id", self.decision_id),
             ("outcome", self.outcome),
             ("reason", self.reason),
-            ("sub", facts.and_then(|facts| facts.subject.as_ref()).map_or("", |sub| sub.as_str())),
-            ("client_id", facts.and_then(|facts| facts.client.as_ref()).map_or("", |id| id.as_str())),
+            (
+                "sub",
+                facts
+                    .and_then(|facts| facts.subject.as_ref())
+                    .map_or("", |sub| sub.as_str()),
+            ),
+            (
+                "client_id",
+                facts
+                    .and_then(|facts| facts.client.as_ref())
+                    .map_or("", |id| id.as_str()),
+            ),
         ] {
             text_entry(metadata, key, text);
         }
@@ -327,7 +344,9 @@ impl Common<'_> {
                 }
             });
         });
-        entry(metadata, "truncated", |value| value.number(4, u64::from(budget.truncated)));
+        entry(metadata, "truncated", |value| {
+            value.number(4, u64::from(budget.truncated))
+        });
     }
 }
 

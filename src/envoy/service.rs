@@ -74,7 +74,9 @@ pub struct Decided {
 
 impl std::fmt::Debug for Decided {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decided").field("decision", &self.decision).finish_non_exhaustive()
+        f.debug_struct("Decided")
+            .field("decision", &self.decision)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +206,10 @@ impl<C: Checks> Call<C> {
         }
         for _ in 0..ROUNDS_MAX {
             if self.left().is_zero() {
-                return self.deny(Denial::because(Reason::Timeout, "the deadline passed before the check began"));
+                return self.deny(Denial::because(
+                    Reason::Timeout,
+                    "the deadline passed before the check began",
+                ));
             }
             let lookup = match self.round() {
                 Round::Answered(reply) => return grpc::reply(reply),
@@ -216,7 +221,10 @@ impl<C: Checks> Call<C> {
                 return self.deny(Denial::because(Reason::Timeout, "the deadline passed during a look-up"));
             }
         }
-        self.deny(Denial::because(Reason::Unavailable, "look-ups did not settle the check"))
+        self.deny(Denial::because(
+            Reason::Unavailable,
+            "look-ups did not settle the check",
+        ))
     }
 
     /// One synchronous try, with its answer encoded and recorded. A panic in it is an answer too.
@@ -232,7 +240,8 @@ impl<C: Checks> Call<C> {
                 Round::Answered(self.answer(self.undecided(denial), None))
             }
         }));
-        outcome.unwrap_or_else(|_| Round::Answered(self.denied(Denial::because(Reason::Internal, "the check panicked"))))
+        outcome
+            .unwrap_or_else(|_| Round::Answered(self.denied(Denial::because(Reason::Internal, "the check panicked"))))
     }
 
     fn undecided(&self, denial: Denial) -> Decided {
@@ -320,8 +329,12 @@ impl<C: Checks> Call<C> {
             path: facts.map_or("", RequestFacts::path),
             request_id: facts.map_or("", |facts| facts.request_id),
             authorization_server: token.map(|token| token.server.as_str()),
-            subject: token.and_then(|token| token.subject.as_ref()).map(|subject| subject.as_str()),
-            client_id: token.and_then(|token| token.client.as_ref()).map(|client| client.as_str()),
+            subject: token
+                .and_then(|token| token.subject.as_ref())
+                .map(|subject| subject.as_str()),
+            client_id: token
+                .and_then(|token| token.client.as_ref())
+                .map(|client| client.as_str()),
             long_lived,
             traceparent,
             tracestate,

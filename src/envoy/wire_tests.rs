@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::core::v3 as their_core;
-use envoy_types::pb::envoy::r#type::v3 as their_type;
 use envoy_types::pb::envoy::service::auth::v3 as theirs;
+use envoy_types::pb::envoy::r#type::v3 as their_type;
 use envoy_types::pb::google as their_google;
 use prost::Message as _;
 
@@ -116,7 +116,10 @@ fn their_check() -> theirs::CheckRequest {
 #[test]
 fn a_check_request_means_the_same_to_both() {
     let (ours, theirs) = (our_check(), their_check());
-    assert_eq!(theirs::CheckRequest::decode(ours.encode_to_vec().as_slice()), Ok(theirs.clone()));
+    assert_eq!(
+        theirs::CheckRequest::decode(ours.encode_to_vec().as_slice()),
+        Ok(theirs.clone())
+    );
     assert_eq!(ours::CheckRequest::decode(theirs.encode_to_vec().as_slice()), Ok(ours));
 }
 
@@ -125,7 +128,11 @@ fn the_view_reads_what_they_encode() {
     let mut check = their_check();
     let attributes = check.attributes.as_mut().expect("set");
     attributes.context_extensions = HashMap::from([(view::PINNED_API.to_owned(), "pin".to_owned())]);
-    let http = attributes.request.as_mut().and_then(|request| request.http.as_mut()).expect("set");
+    let http = attributes
+        .request
+        .as_mut()
+        .and_then(|request| request.http.as_mut())
+        .expect("set");
     http.header_map = None;
     let bytes = check.encode_to_vec();
     let facts = view::read(&bytes).expect("decodes");
@@ -152,7 +159,10 @@ fn our_header(action: i32) -> our_core::HeaderValueOption {
     }
 }
 
-#[expect(deprecated, reason = "`append` is read by older releases of Envoy, so that we write it")]
+#[expect(
+    deprecated,
+    reason = "`append` is read by older releases of Envoy, so that we write it"
+)]
 fn their_header(action: i32) -> their_core::HeaderValueOption {
     their_core::HeaderValueOption {
         header: Some(their_core::HeaderValue {
@@ -166,7 +176,10 @@ fn their_header(action: i32) -> their_core::HeaderValueOption {
     }
 }
 
-#[expect(deprecated, reason = "the struct literal names every field, `dynamic_metadata` of OkHttpResponse too")]
+#[expect(
+    deprecated,
+    reason = "the struct literal names every field, `dynamic_metadata` of OkHttpResponse too"
+)]
 fn their_ok() -> theirs::OkHttpResponse {
     theirs::OkHttpResponse {
         headers: (0..4).map(their_header).collect(),
@@ -209,7 +222,10 @@ fn a_check_response_means_the_same_to_both() {
         body: "b".into(),
     };
     for (our_http, their_http) in [
-        (Our::DeniedResponse(our_denied.clone()), Their::DeniedResponse(their_denied.clone())),
+        (
+            Our::DeniedResponse(our_denied.clone()),
+            Their::DeniedResponse(their_denied.clone()),
+        ),
         (Our::OkResponse(our_ok()), Their::OkResponse(their_ok())),
         (Our::ErrorResponse(our_denied), Their::ErrorResponse(their_denied)),
     ] {

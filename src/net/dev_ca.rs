@@ -113,7 +113,11 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), DevCaError> {
     let draft = file.with_extension("new");
     let written = (|| {
         let _ = fs::remove_file(&draft);
-        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        let mut out = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&draft)?;
         out.write_all(text.as_bytes())?;
         fs::rename(&draft, file)
     })();
@@ -178,12 +182,19 @@ mod tests {
     fn is_made_once_kept_readable_by_its_owner_alone_and_renewed_under_the_same_ca() {
         let folder = tempfile::tempdir().expect("folder");
         let made = ensure(&folder.path().join("data"), NOW).expect("makes");
-        let (ca, certificate) = (fs::read(&made.ca_file).expect("ca"), fs::read(&made.certificate_file).expect("server"));
+        let (ca, certificate) = (
+            fs::read(&made.ca_file).expect("ca"),
+            fs::read(&made.certificate_file).expect("server"),
+        );
         for key in [made.key_file.clone(), folder.path().join("data/ca.key")] {
             assert_eq!(fs::metadata(key).expect("exists").permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(ensure(&folder.path().join("data"), NOW), Ok(made.clone()));
-        assert_eq!(fs::read(&made.certificate_file).expect("server"), certificate, "used again");
+        assert_eq!(
+            fs::read(&made.certificate_file).expect("server"),
+            certificate,
+            "used again"
+        );
         let later = NOW.plus(CERTIFICATE_LIFETIME);
         ensure(&folder.path().join("data"), later).expect("renews");
         assert_ne!(fs::read(&made.certificate_file).expect("server"), certificate);

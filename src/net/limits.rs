@@ -204,7 +204,11 @@ impl<I> FirstBytes<I> {
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for FirstBytes<I> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(context, buffer);
         let Some(deadline) = &mut self.deadline else {

@@ -63,7 +63,9 @@ impl Listener {
         bound.map_err(|error| BindError {
             address: address.clone(),
             reason: match error.kind() {
-                io::ErrorKind::AddrInUse => "another process listens there; end it, or choose another address".to_owned(),
+                io::ErrorKind::AddrInUse => {
+                    "another process listens there; end it, or choose another address".to_owned()
+                }
                 io::ErrorKind::PermissionDenied => format!("{error}; ports below 1024 need CAP_NET_BIND_SERVICE"),
                 _ => error.to_string(),
             },
@@ -312,7 +314,10 @@ mod tests {
         };
         assert_ne!(address.port(), 0);
         let error = Listener::bind(first.address()).expect_err("is taken").to_string();
-        assert!(error.contains(&format!("`{address}`")) && error.contains("another process"), "{error}");
+        assert!(
+            error.contains(&format!("`{address}`")) && error.contains("another process"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
@@ -325,7 +330,12 @@ mod tests {
             std::fs::metadata(path).expect("exists").permissions().mode() & 0o777,
             SOCKET_MODE
         );
-        assert!(Listener::bind(&address).expect_err("lives").to_string().contains("another process"));
+        assert!(
+            Listener::bind(&address)
+                .expect_err("lives")
+                .to_string()
+                .contains("another process")
+        );
         drop(living);
         assert!(!path.exists(), "is removed with its listener");
         // What a killed process leaves behind: the file without the listener.
@@ -348,7 +358,11 @@ mod tests {
         let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel();
         let accepting = tokio::spawn({
             let stop = stop.clone();
-            async move { listener.accept_each(1, &stop, |accepted| drop(sender.send(accepted))).await }
+            async move {
+                listener
+                    .accept_each(1, &stop, |accepted| drop(sender.send(accepted)))
+                    .await
+            }
         });
         let _first = TcpStream::connect(address).await.expect("connects");
         let seat = accepted.recv().await.expect("accepted");

@@ -188,7 +188,11 @@ mod tests {
         let error = tls.reload().expect_err("is broken").to_string();
         assert!(error.contains(&format!("`{}`", tls.files.key.display())), "{error}");
         assert_eq!(reloaded, Arc::as_ptr(&tls.current.load_full()));
-        assert!(Tls::load(&TlsSettings::Plain, Protocol::Grpc, &clock).expect("loads").is_none());
+        assert!(
+            Tls::load(&TlsSettings::Plain, Protocol::Grpc, &clock)
+                .expect("loads")
+                .is_none()
+        );
     }
 
     #[test]
@@ -199,6 +203,11 @@ mod tests {
             client_ca_file: None,
         };
         let error = Tls::load(&settings, Protocol::Grpc, &SystemClock::start()).expect_err("is missing");
-        assert!(error.to_string().contains("`/nonexistent/cert.pem` as a certificate chain"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("`/nonexistent/cert.pem` as a certificate chain"),
+            "{error}"
+        );
     }
 }

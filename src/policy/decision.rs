@@ -51,14 +51,15 @@ impl Permit {
         route: Arc<RouteRef>,
         caller: Option<Arc<VerifiedToken>>,
         headers: Vec<(Arc<str>, String)>,
-        remove: Vec<Cow<'static, str>>,
+        remove: &[&str],
         response_headers: Vec<(&'static str, String)>,
     ) -> Self {
         Self {
             route,
             caller,
             headers,
-            remove,
+            remove_always: Arc::default(),
+            remove: remove.iter().map(|name| Arc::from(*name)).collect(),
             response_headers,
             long_lived: false,
         }

@@ -48,7 +48,7 @@ fn token(claims: serde_json::Value) -> Arc<VerifiedToken> {
     }))
 }
 
-fn permit(headers: &[(&str, &str)], remove: &[&'static str], caller: Option<Arc<VerifiedToken>>) -> Decision {
+fn permit(headers: &[(&str, &str)], remove: &[&str], caller: Option<Arc<VerifiedToken>>) -> Decision {
     Decision::Allow(Permit::assertion_for_test(
         route(),
         caller,
@@ -56,7 +56,7 @@ fn permit(headers: &[(&str, &str)], remove: &[&'static str], caller: Option<Arc<
             .iter()
             .map(|(name, value)| (Arc::from(*name), (*value).to_owned()))
             .collect(),
-        remove.iter().map(|name| Cow::Borrowed(*name)).collect(),
+        remove,
         Vec::new(),
     ))
 }
@@ -92,7 +92,10 @@ fn pairs(options: &[HeaderValueOption]) -> Vec<(String, String)> {
 }
 
 fn value_of(options: &[HeaderValueOption], name: &str) -> Option<String> {
-    pairs(options).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    pairs(options)
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }
 
 fn metadata(response: &CheckResponse) -> serde_json::Value {
@@ -218,7 +221,12 @@ fn edge_m09_edge_e08_a_grpc_caller_gets_a_status_and_a_plain_sentence() {
         assert_eq!(value_of(&denied.headers, "grpc-status").as_deref(), Some(code));
         assert_eq!(value_of(&denied.headers, "grpc-message"), Some(denied.body.clone()));
         assert_eq!(value_of(&denied.headers, "content-type"), None);
-        assert!(denied.body.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\%{".contains(&byte)));
+        assert!(
+            denied
+                .body
+                .bytes()
+                .all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\%{".contains(&byte))
+        );
     }
 }
 
@@ -260,13 +268,17 @@ fn edge_i13_edge_e20_the_metadata_has_one_shape_on_allow_and_deny() {
     };
     assert_eq!(shape(&allow), shape(&deny));
     assert_eq!(shape(&allow), shape(&bare));
-    assert_eq!((deny["outcome"].as_str(), deny["reason"].as_str()), (Some("deny"), Some("insufficient_scope")));
+    assert_eq!(
+        (deny["outcome"].as_str(), deny["reason"].as_str()),
+        (Some("deny"), Some("insufficient_scope"))
+    );
     assert_eq!(bare["claims"], json!({}));
 }
 
 #[test]
 fn attack_d27_no_claim_takes_the_place_of_a_key_and_none_names_a_person() {
-    let caller = token(json!({"api": "evil", "decision_id": "evil", "email": "ada@bank.example", "claims": 1, "acr": "high"}));
+    let caller =
+        token(json!({"api": "evil", "decision_id": "evil", "email": "ada@bank.example", "claims": 1, "acr": "high"}));
     let metadata = metadata(&answer(permit(&[], &[], Some(caller)), Audience::Http));
     assert_eq!(metadata["api"], "transfers");
     assert_eq!(metadata["decision_id"], ID);
@@ -278,7 +290,11 @@ fn attack_d27_no_claim_takes_the_place_of_a_key_and_none_names_a_person() {
 fn edge_i13_the_metadata_is_bounded_and_says_what_it_leaves_out() {
     let long = "a".repeat(METADATA_BYTES_MAX);
     let nested: Vec<serde_json::Value> = (0..2000).map(|n| json!({ "n": n })).collect();
-    for claims in [json!({"scope": long}), json!({"acr": long}), json!({"acr": nested, "iss": "i"})] {
+    for claims in [
+        json!({"scope": long}),
+        json!({"acr": long}),
+        json!({"acr": nested, "iss": "i"}),
+    ] {
         let response = answer(permit(&[], &[], Some(token(claims))), Audience::Http);
         let size = response.dynamic_metadata.as_ref().expect("metadata").encoded_len();
         assert!(size <= METADATA_BYTES_MAX, "{size}");

@@ -62,7 +62,7 @@ fn allow() -> Decision {
         }),
         None,
         vec![(Arc::from("x-auth-subject"), "ada".to_owned())],
-        Vec::new(),
+        &[],
         Vec::new(),
     ))
 }
@@ -119,7 +119,11 @@ struct Wire {
 
 impl Wire {
     fn response(&self) -> CheckResponse {
-        assert_eq!((self.http, self.grpc_status.as_deref()), (StatusCode::OK, Some("0")), "{self:?}");
+        assert_eq!(
+            (self.http, self.grpc_status.as_deref()),
+            (StatusCode::OK, Some("0")),
+            "{self:?}"
+        );
         CheckResponse::decode(self.message.clone().expect("a message")).expect("decodes")
     }
 
@@ -148,15 +152,22 @@ fn denied(reason: Reason) -> Option<(String, i32)> {
 impl World {
     async fn start(settings: CheckSettings) -> Self {
         let gate = Arc::new(Scripted::default());
-        let service = CheckService::new(gate.clone(), Arc::new(SystemClock::start()), settings, Handle::current());
+        let service = CheckService::new(
+            gate.clone(),
+            Arc::new(SystemClock::start()),
+            settings,
+            Handle::current(),
+        );
         let health = HealthReporter::new();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let served = ExtAuthz::new(service.clone(), health.clone());
         tokio::spawn(
-            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(theirs), served),
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(theirs), served),
         );
-        let (client, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.expect("handshake");
+        let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
+            .await
+            .expect("handshake");
         tokio::spawn(connection);
         Self {
             gate,
@@ -222,7 +233,10 @@ fn check_with(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let http = HttpRequest {
         method: "GET".into(),
         path: path.into(),
-        headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<HashMap<_, _>>(),
+        headers: headers
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect::<HashMap<_, _>>(),
         ..HttpRequest::default()
     };
     CheckRequest {
@@ -293,7 +307,10 @@ async fn attack_d01_attack_d02_attack_d21_edge_o01_what_cannot_be_read_is_denied
         ("no http", framed(&CheckRequest::default().encode_to_vec())),
         ("cut", Bytes::from(cut)),
         ("two messages", Bytes::from([framed(&good), framed(&good)].concat())),
-        ("non-UTF-8 header", framed(b"\x0a\x0e\x22\x0c\x12\x0a\x1a\x08\x0a\x01x\x12\x03\xc3\x28w")),
+        (
+            "non-UTF-8 header",
+            framed(b"\x0a\x0e\x22\x0c\x12\x0a\x1a\x08\x0a\x01x\x12\x03\xc3\x28w"),
+        ),
     ];
     let count = bodies.len();
     for (name, body) in bodies {
@@ -309,7 +326,10 @@ async fn attack_d03_four_megabytes_of_headers_and_a_huge_path_get_a_decision() {
     let huge = "a".repeat(3 << 20);
     let message = check_with(&format!("/{huge}"), &[("x-big", &huge[..512 << 10])]);
     assert!(message.len() < grpc::MESSAGE_BYTES_MAX);
-    assert_eq!(world.framed(&[], framed(&message)).await.denial(), denied(Reason::NoRoute));
+    assert_eq!(
+        world.framed(&[], framed(&message)).await.denial(),
+        denied(Reason::NoRoute)
+    );
 }
 
 #[tokio::test]
@@ -318,7 +338,9 @@ async fn edge_o01_attack_e09_too_large_and_compressed_messages_are_refused_uninf
     let large = vec![0; grpc::MESSAGE_BYTES_MAX + 1];
     let wire = world.framed(&[], framed(&large)).await;
     assert_eq!((wire.http, wire.grpc_status.as_deref()), (StatusCode::OK, Some("8")));
-    let wire = world.framed(&[("grpc-encoding", "gzip")], framed(&check_bytes("/allow"))).await;
+    let wire = world
+        .framed(&[("grpc-encoding", "gzip")], framed(&check_bytes("/allow")))
+        .await;
     assert_eq!(wire.grpc_status.as_deref(), Some("12"));
     let mut flagged = framed(&check_bytes("/allow")).to_vec();
     flagged[0] = 1;
@@ -339,10 +361,16 @@ async fn attack_d30_other_methods_are_unimplemented() {
     ] {
         let request = World::request(path, &[], framed(&check_bytes("/allow")));
         let wire = world.send(request).await;
-        assert_eq!((wire.grpc_status.as_deref(), wire.message), (Some("12"), None), "{path}");
+        assert_eq!(
+            (wire.grpc_status.as_deref(), wire.message),
+            (Some("12"), None),
+            "{path}"
+        );
     }
     let mut plain = World::request(CHECK_PATH, &[], framed(&check_bytes("/allow")));
-    plain.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    plain
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     assert_eq!(world.send(plain).await.http, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(world.events().is_empty());
 }
@@ -426,7 +454,9 @@ async fn edge_o04_health_says_what_the_reporter_was_told() {
     let world = World::start(patient()).await;
     for (status, number) in [(ServingStatus::NotServing, 2), (ServingStatus::Serving, 1)] {
         world.health.set_service_status("", status).await;
-        let wire = world.send(World::request("/grpc.health.v1.Health/Check", &[], framed(b""))).await;
+        let wire = world
+            .send(World::request("/grpc.health.v1.Health/Check", &[], framed(b"")))
+            .await;
         assert_eq!(wire.message.as_deref(), Some(&[8, number][..]), "{status:?}");
     }
 }

@@ -147,7 +147,10 @@ fn edge_o01_attack_d21_unknown_fields_are_skipped_and_broken_ones_refused() {
         ("wire type 7", &[0xa7, 0x06]),
         ("length beyond the end", &[0xb2, 0x06, 0x05, 1]),
         ("cut number", &[0xa0, 0x06, 0x80]),
-        ("eleven byte number", &[0xa0, 0x06, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        (
+            "eleven byte number",
+            &[0xa0, 0x06, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+        ),
         ("attributes as a number", &[0x08, 0x01]),
         ("key beyond 32 bits", &[0x80, 0x80, 0x80, 0x80, 0x80, 0x01, 0x01]),
     ];
@@ -172,8 +175,14 @@ fn attack_d05_attack_d03_bytes_that_are_no_utf8_are_refused_in_strings_and_kept_
         ("path", field(4, bad)),
         ("host", field(5, bad)),
         ("scheme", field(6, bad)),
-        ("raw header name", field(13, &field(1, &[field(1, bad), field(3, b"v")].concat()))),
-        ("raw header's text", field(13, &field(1, &[field(1, b"n"), field(2, bad)].concat()))),
+        (
+            "raw header name",
+            field(13, &field(1, &[field(1, bad), field(3, b"v")].concat())),
+        ),
+        (
+            "raw header's text",
+            field(13, &field(1, &[field(1, b"n"), field(2, bad)].concat())),
+        ),
     ] {
         assert_eq!(read(&check(&http)).err(), Some(NOT_UTF8), "{name}");
     }
@@ -240,7 +249,10 @@ fn more_headers_than_the_bound_are_refused() {
         })
         .encode_to_vec()
     };
-    assert_eq!(read(&with(HEADERS_MAX)).map(|facts| facts.headers.len()), Ok(HEADERS_MAX));
+    assert_eq!(
+        read(&with(HEADERS_MAX)).map(|facts| facts.headers.len()),
+        Ok(HEADERS_MAX)
+    );
     assert!(read(&with(HEADERS_MAX + 1)).is_err());
 }
 
@@ -268,7 +280,10 @@ fn attack_e11_deep_metadata_is_skipped_without_recursion() {
         )]),
     });
     let bytes = check.encode_to_vec();
-    assert!(CheckRequest::decode(bytes.as_slice()).is_err(), "a recursive decoder gives up");
+    assert!(
+        CheckRequest::decode(bytes.as_slice()).is_err(),
+        "a recursive decoder gives up"
+    );
     assert_eq!(read(&bytes).map(|facts| facts.method), Ok("GET"));
 }
 
@@ -328,7 +343,10 @@ fn assert_same(facts: &RequestFacts<'_>, check: &CheckRequest) -> std::result::R
         facts.tls_server_name.unwrap_or(""),
         &attributes.tls_session.unwrap_or_default().sni
     );
-    prop_assert_eq!(facts.pinned_api, attributes.context_extensions.get(PINNED_API).map(String::as_str));
+    prop_assert_eq!(
+        facts.pinned_api,
+        attributes.context_extensions.get(PINNED_API).map(String::as_str)
+    );
     if facts.raw_headers {
         let theirs: Vec<(String, Vec<u8>)> = http
             .header_map
