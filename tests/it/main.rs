@@ -9,7 +9,12 @@
 )]
 
 mod architecture;
+<<<<<<< HEAD
 mod collector;
+=======
+mod deploy;
+>>>>>>> harness
 mod envoy_facts;
 mod gate;
 mod support;
+mod wycheproof;
