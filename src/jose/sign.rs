@@ -254,3 +254,6 @@ fn ecdsa_public(point: &[u8]) -> Option<PublicJwk> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
