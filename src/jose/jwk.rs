@@ -55,8 +55,8 @@ pub enum KeyRefusal {
     /// An RSA modulus that is even.
     #[error("the RSA modulus is even")]
     EvenModulus,
-    /// An RSA exponent that is even, below 65537, or longer than 32 bits.
-    #[error("the RSA exponent is not an odd number from 65537 to 32 bits")]
+    /// An RSA exponent that is even, below 3, or longer than 32 bits.
+    #[error("the RSA exponent is not an odd number from 3 to 32 bits")]
     Exponent,
     /// The modulus was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
     #[error("the RSA key has the ROCA fingerprint (CVE-2017-15361)")]
