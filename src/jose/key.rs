@@ -53,7 +53,7 @@ pub struct VerifyingKey {
 enum Material {
     /// One parsed form for each algorithm that the key may serve: six for an RSA key without `alg`.
     Public(Vec<(Algorithm, ParsedPublicKey)>),
-    Secret(Algorithm, hmac::Key),
+    Secret(Algorithm, Box<hmac::Key>),
 }
 
 impl VerifyingKey {
@@ -133,7 +133,7 @@ impl VerifyingKey {
             kid,
             family: KeyFamily::Secret,
             thumbprint: None,
-            material: Material::Secret(algorithm, hmac::Key::new(hash, secret.expose_secret())),
+            material: Material::Secret(algorithm, Box::new(hmac::Key::new(hash, secret.expose_secret()))),
         })
     }
 
@@ -355,13 +355,10 @@ impl KeySet {
                     return Err(JwksError::PrivateMaterial(problem(KeyRefusal::PrivateMaterial)));
                 }
                 Err(refusal) => problems.push(problem(refusal)),
-                Ok(key) => match keys.iter().find(|other| key.kid.is_some() && other.kid == key.kid) {
-                    None => keys.push(key),
-                    Some(other) if other.is_same(&key) => problems.push(problem(KeyRefusal::Repeated)),
-                    Some(_) => {
-                        let kid = key.kid.expect("compared above as present");
-                        return Err(JwksError::DuplicateKid(kid));
-                    }
+                Ok(key) => match (key.kid(), keys.iter().find(|other| other.kid == key.kid)) {
+                    (None, _) | (_, None) => keys.push(key),
+                    (_, Some(other)) if other.is_same(&key) => problems.push(problem(KeyRefusal::Repeated)),
+                    (Some(kid), Some(_)) => return Err(JwksError::DuplicateKid(kid.clone())),
                 },
             }
         }

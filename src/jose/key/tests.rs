@@ -54,6 +54,7 @@ fn rsa_entry(n: &[u8], e: &[u8]) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn attack_b12_edge_j08_one_key_that_cannot_be_used_does_not_take_the_others_with_it() {
     let ec = public(Algorithm::Es256);
     let other = |value: Value| with(value, "kid", json!("other"));

@@ -42,6 +42,7 @@ fn seconds_from_now(seconds: i64) -> String {
     (NOW.unix_seconds() + seconds).to_string()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with the outcome of `err()`")]
 fn unbelieved(refusal: VerifyError) -> Option<Refusal> {
     Some(Refusal::Unbelieved(refusal))
 }
