@@ -419,8 +419,8 @@ impl KeySet {
     }
 
     /// The one key that may have signed a token with this header. A `kid` is compared as a whole
-    /// and with nothing else (attack A16); without one, exactly one key must serve the algorithm
-    /// (case J04).
+    /// and with nothing else (attack A16), so that a key without a name serves no token that names
+    /// one; without a `kid`, exactly one key must serve the algorithm (case J04).
     pub(crate) fn find(&self, kid: Option<&Kid>, algorithm: Algorithm) -> Lookup<'_> {
         let named = kid.filter(|_| !self.kid_ignored);
         let mut candidates = self

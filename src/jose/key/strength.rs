@@ -145,4 +145,13 @@ mod tests {
             assert_eq!(check_rsa(&neighbour, &[1, 0, 1]), Ok(()), "plus {step}");
         }
     }
+
+    #[test]
+    fn attack_a12_a_modulus_is_bounded_whoever_decoded_it() {
+        let longest = [&[0xff], &[0x5b; 1022][..], &[0xfd]].concat();
+        assert_eq!(check_rsa(&longest, &[1, 0, 1]), Ok(()));
+        let longer = [&[0x01], &longest[..]].concat();
+        assert_eq!(check_rsa(&longer, &[1, 0, 1]), Err(KeyRefusal::LongModulus));
+        assert_eq!(check_rsa(&[], &[1, 0, 1]), Err(KeyRefusal::ShortModulus));
+    }
 }
