@@ -9,11 +9,8 @@
 )]
 
 mod architecture;
-<<<<<<< HEAD
 mod collector;
-=======
 mod deploy;
->>>>>>> harness
 mod envoy_facts;
 mod gate;
 mod support;
