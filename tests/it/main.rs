@@ -11,5 +11,6 @@
 mod architecture;
 mod collector;
 mod envoy_facts;
+mod examples;
 mod gate;
 mod support;
