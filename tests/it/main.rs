@@ -12,6 +12,7 @@ mod architecture;
 mod collector;
 mod deploy;
 mod envoy_facts;
+mod examples;
 mod gate;
 mod support;
 mod wycheproof;
