@@ -25,7 +25,6 @@
 pub mod alg;
 pub mod certificate;
 pub mod compact;
-mod der;
 pub mod dpop;
 pub mod json;
 pub mod jwk;
@@ -34,3 +33,7 @@ pub mod sign;
 pub mod unverified;
 pub mod verify;
 pub mod vulns;
+
+mod der;
+#[cfg(test)]
+mod forge;

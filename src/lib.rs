@@ -1,6 +1,9 @@
 //! Scopegate: the gate and the pass office in one small program.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod envoy;
 pub mod issuer;
@@ -11,6 +14,8 @@ pub mod model;
 pub mod net;
 pub mod oauth;
 pub mod policy;
+pub mod reach;
+pub mod revocation;
 pub mod store;
 pub mod telemetry;
 pub mod trust;

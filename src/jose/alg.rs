@@ -130,3 +130,31 @@ pub enum KeyFamily {
     /// A shared secret (`oct`).
     Secret,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_a01_an_algorithm_has_one_spelling_and_none_has_no_spelling() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::parse(algorithm.as_str()), Some(algorithm));
+            assert_eq!(Algorithm::parse(&algorithm.as_str().to_lowercase()), None);
+        }
+        for text in [
+            "", "none", "None", "nOnE", "RS256 ", "RS1", "ES256K", "HS1", "RSA-OAEP", "dir", "ES512",
+        ] {
+            assert_eq!(Algorithm::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn symmetric_and_secret_are_one_thing() {
+        for algorithm in Algorithm::ALL {
+            let symmetric = algorithm.is_symmetric();
+            assert_eq!(symmetric, algorithm.family() == KeyFamily::Secret);
+            assert_eq!(symmetric, algorithm.secret_bytes_min().is_some());
+            assert_eq!(symmetric, !Algorithm::ASYMMETRIC.contains(&algorithm));
+        }
+    }
+}

@@ -150,3 +150,6 @@ fn text_member<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<
         Some(_) => Err(Malformed::HeaderMember),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,3 +301,6 @@ fn normal_path(path: &str) -> Option<Cow<'_, str>> {
     }
     Some(Cow::Owned(normal))
 }
+
+#[cfg(test)]
+mod tests;

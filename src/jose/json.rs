@@ -162,3 +162,123 @@ pub(crate) fn whole_number(value: &Value) -> Option<i64> {
     // `as_i64` answers for numbers that were written as whole ones only: `1.0` and `1e3` are floats.
     value.as_i64()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Map<String, Value>, InvalidJson> {
+        object(text.as_bytes(), Limits::TOKEN)
+    }
+
+    #[test]
+    fn attack_a22_edge_j18_a_member_that_occurs_twice_refuses_the_text() {
+        for (name, text) in [
+            ("equal", r#"{"alg":"RS256","alg":"none"}"#),
+            ("equal values", r#"{"sub":"a","sub":"a"}"#),
+            ("apart", r#"{"aud":1,"x":2,"aud":3}"#),
+            ("escaped", r#"{"alg":1,"al\u0067":2}"#),
+            ("nested", r#"{"cnf":{"jkt":"a","jkt":"b"}}"#),
+            ("in an array", r#"{"x":[{"a":1,"a":2}]}"#),
+            ("empty name", r#"{"":1,"":2}"#),
+        ] {
+            assert_eq!(read(text), Err(InvalidJson), "{name}");
+        }
+        assert!(read(r#"{"a":{"x":1},"b":{"x":1},"A":1}"#).is_ok());
+    }
+
+    #[test]
+    fn attack_a23_odd_unicode_is_refused_or_kept_as_it_is() {
+        assert!(read(r#"{"al\u0067":"RS256"}"#).is_ok_and(|map| map.contains_key("alg")));
+        assert!(read(r#"{"a\u0000":1}"#).is_ok_and(|map| map.contains_key("a\0")));
+        let bom = "\u{feff}{}";
+        for (name, bytes) in [
+            ("lone surrogate", br#"{"a":"\ud800"}"#.as_slice()),
+            ("reversed surrogates", br#"{"a":"\udc00\ud800"}"#),
+            ("invalid utf-8 in a string", b"{\"a\":\"\xc3\x28\"}"),
+            ("invalid utf-8 in a name", b"{\"\xff\":1}"),
+            ("overlong", b"{\"a\":\"\xc0\xaf\"}"),
+            ("invalid utf-8 outside", b"{}\xff"),
+            ("byte order mark", bom.as_bytes()),
+            ("raw NUL in a string", b"{\"a\":\"\0\"}"),
+            ("utf-16", b"{\0}\0"),
+        ] {
+            assert_eq!(object(bytes, Limits::TOKEN), Err(InvalidJson), "{name}");
+        }
+    }
+
+    #[test]
+    fn attack_a34_edge_j19_nesting_is_bounded_without_recursion_to_it() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        // The outermost object is the first level of sixteen.
+        assert!(read(&nested(15)).is_ok());
+        assert_eq!(read(&nested(16)), Err(InvalidJson));
+        assert_eq!(read(&nested(100_000)), Err(InvalidJson));
+        assert_eq!(read(&"{\"a\":".repeat(100_000)), Err(InvalidJson));
+    }
+
+    #[test]
+    fn attack_a35_the_count_of_values_is_bounded() {
+        let members = |count: usize| {
+            let members: Vec<String> = (0..count).map(|index| format!("\"m{index}\":1")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        // The object itself is one value.
+        assert!(read(&members(2047)).is_ok());
+        assert_eq!(read(&members(2048)), Err(InvalidJson));
+        assert_eq!(
+            read(&format!("{{\"a\":[{}0]}}", "0,".repeat(100_000))),
+            Err(InvalidJson)
+        );
+        assert_eq!(read(&format!("{{\"a\":{}}}", "9".repeat(100_000))), Err(InvalidJson));
+    }
+
+    #[test]
+    fn attack_a25_numbers_are_whole_or_floats_and_never_overflow() {
+        let number = |text: &str| read(&format!("{{\"n\":{text}}}")).map(|map| whole_number(&map["n"]));
+        for (text, outcome) in [
+            ("0", Ok(Some(0))),
+            ("-1", Ok(Some(-1))),
+            ("9223372036854775807", Ok(Some(i64::MAX))),
+            ("9223372036854775808", Ok(None)),
+            ("18446744073709551616", Ok(None)),
+            ("1.0", Ok(None)),
+            ("1234.5678", Ok(None)),
+            ("1e3", Ok(None)),
+            ("2.001e+206", Ok(None)),
+            ("1e400", Err(InvalidJson)),
+            ("-1e400", Err(InvalidJson)),
+            ("NaN", Err(InvalidJson)),
+            ("Infinity", Err(InvalidJson)),
+            ("01", Err(InvalidJson)),
+            ("+1", Err(InvalidJson)),
+            ("0x10", Err(InvalidJson)),
+            ("true", Ok(None)),
+            ("null", Ok(None)),
+            ("[]", Ok(None)),
+            ("\"1\"", Ok(None)),
+        ] {
+            assert_eq!(number(text), outcome, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_one_object_is_read() {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "\"a\"",
+            "null",
+            "{}{}",
+            "{} x",
+            "{",
+            "{\"a\"}",
+            "{'a':1}",
+            "{\"a\":1,}",
+        ] {
+            assert_eq!(read(text), Err(InvalidJson), "{text}");
+        }
+        assert!(read(" {\n\t\"a\" : 1 } ").is_ok());
+    }
+}

@@ -456,3 +456,6 @@ impl VerifyingKey {
                 .all(|algorithm| self.serves(algorithm) == other.serves(algorithm))
     }
 }
+
+#[cfg(test)]
+mod tests;

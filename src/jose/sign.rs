@@ -189,7 +189,7 @@ impl SigningKey {
         Ok(Secret::new(token))
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Rsa(pair, padding) => {

@@ -333,3 +333,6 @@ fn marks_another_kind(claims: &Map<String, Value>) -> bool {
         || says("typ", &["ID", "Refresh", "Offline", "Logout"])
         || says("token_use", &["id", "refresh"])
 }
+
+#[cfg(test)]
+mod tests;

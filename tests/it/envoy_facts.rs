@@ -26,8 +26,14 @@ impl Stage {
     async fn start(answer: impl Into<Answer>, configure: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Self {
         let upstream = Upstream::start().await;
         let service = StandIn::start(answer).await;
-        let envoy = configure(EnvoyBuilder::plain(service.service(), upstream.address)).start().await;
-        Self { service, envoy, upstream }
+        let envoy = configure(EnvoyBuilder::plain(service.service(), upstream.address))
+            .start()
+            .await;
+        Self {
+            service,
+            envoy,
+            upstream,
+        }
     }
 }
 

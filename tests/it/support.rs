@@ -9,10 +9,10 @@ pub(crate) mod h2_client;
 pub(crate) mod http1;
 pub(crate) mod peers;
 pub(crate) mod process;
-
+pub(crate) mod scopegate;
 pub(crate) mod standin;
-
-
+pub(crate) mod tls;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod yaml;

@@ -110,3 +110,38 @@ fn check_ed25519(point: &[u8; 32]) -> Result<(), KeyRefusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Big-endian `value * 65537`.
+    fn times_65537(value: &[u8]) -> Vec<u8> {
+        let mut product = vec![0u8; value.len() + 3];
+        let mut carry = 0u32;
+        let digit = |place: usize| value.iter().rev().nth(place).map_or(0, |byte| u32::from(*byte));
+        for place in 0..product.len() {
+            let shifted = place.checked_sub(2).map_or(0, digit);
+            let sum = digit(place) + shifted + carry;
+            let index = product.len() - 1 - place;
+            product[index] = u8::try_from(sum & 0xff).expect("masked");
+            carry = sum >> 8;
+        }
+        let zeros = product.iter().take_while(|byte| **byte == 0).count();
+        product.split_off(zeros)
+    }
+
+    #[test]
+    fn attack_a11_a_power_of_65537_has_the_roca_fingerprint_and_its_neighbours_do_not() {
+        let mut power = vec![1];
+        while power.len() < 257 {
+            power = times_65537(&power);
+        }
+        assert_eq!(check_rsa(&power, &[1, 0, 1]), Err(KeyRefusal::Roca));
+        for step in [2, 4, 6] {
+            let mut neighbour = power.clone();
+            *neighbour.last_mut().expect("not empty") += step;
+            assert_eq!(check_rsa(&neighbour, &[1, 0, 1]), Ok(()), "plus {step}");
+        }
+    }
+}

@@ -15,7 +15,10 @@ use crate::support::standin::{Answer, allow, denied, deny, header, set};
 /// An answer with this status code (`None`: no status at all) and, if asked, a denied response with 401.
 fn answer(code: Option<i32>, denied_401: bool) -> CheckResponse {
     CheckResponse {
-        status: code.map(|code| Status { code, ..Status::default() }),
+        status: code.map(|code| Status {
+            code,
+            ..Status::default()
+        }),
         http_response: denied_401.then(|| HttpResponse::DeniedResponse(denied(401, Vec::new(), "denied"))),
         ..CheckResponse::default()
     }
@@ -23,7 +26,10 @@ fn answer(code: Option<i32>, denied_401: bool) -> CheckResponse {
 
 fn error_response() -> CheckResponse {
     CheckResponse {
-        status: Some(Status { code: 7, ..Status::default() }),
+        status: Some(Status {
+            code: 7,
+            ..Status::default()
+        }),
         http_response: Some(HttpResponse::ErrorResponse(denied(401, Vec::new(), "error"))),
         ..CheckResponse::default()
     }
@@ -64,7 +70,10 @@ async fn envoy_1_40_takes_what_is_no_answer_down_its_error_path_attack_d02() {
     ];
     for (settings, expected) in [
         (json!({ "failure_mode_allow": false }), 403),
-        (json!({ "failure_mode_allow": false, "status_on_error": { "code": "ServiceUnavailable" } }), 503),
+        (
+            json!({ "failure_mode_allow": false, "status_on_error": { "code": "ServiceUnavailable" } }),
+            503,
+        ),
         (json!({ "failure_mode_allow": true }), 200),
     ] {
         let stage = Stage::start(Answer::Silence, |envoy| envoy.filter(&settings)).await;
@@ -72,7 +81,11 @@ async fn envoy_1_40_takes_what_is_no_answer_down_its_error_path_attack_d02() {
             stage.service.answer_with(failure.clone());
             let reply = Request::get("/").send(stage.envoy.address).await;
             // An error_response brings its own status where it is not turned into an allow.
-            let expected = if *name == "an error_response" && expected != 200 { 401 } else { expected };
+            let expected = if *name == "an error_response" && expected != 200 {
+                401
+            } else {
+                expected
+            };
             assert_eq!(reply.status, expected, "{name} with {settings}");
         }
     }
@@ -92,7 +105,9 @@ async fn envoy_1_40_lets_a_silent_service_open_the_door_where_failure_mode_allow
 async fn envoy_1_40_serves_a_denied_response_with_http_200_as_it_is() {
     let document = deny(7, 200, vec![set("content-type", "application/json")], r#"{"a":1}"#);
     let stage = Stage::start(document, |envoy| envoy).await;
-    let reply = Request::get("/.well-known/oauth-protected-resource").send(stage.envoy.address).await;
+    let reply = Request::get("/.well-known/oauth-protected-resource")
+        .send(stage.envoy.address)
+        .await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.json(), json!({ "a": 1 }));
@@ -104,7 +119,12 @@ async fn envoy_1_40_tells_a_grpc_caller_in_grpc_words_edge_m09() {
     let stage = Stage::start(Answer::Silence, |envoy| envoy).await;
     let client = h2_client::Client::open(stage.envoy.address).await;
     for (http_status, grpc_status) in [(401, 16), (403, 7)] {
-        stage.service.answer_with(deny(7, http_status, vec![set("www-authenticate", "Bearer realm=\"x\"")], "no"));
+        stage.service.answer_with(deny(
+            7,
+            http_status,
+            vec![set("www-authenticate", "Bearer realm=\"x\"")],
+            "no",
+        ));
         let reply = client.grpc("api.bank.example", "/pkg.Svc/Get", b"", &[]).await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.grpc_status(), Some(grpc_status));
@@ -112,14 +132,27 @@ async fn envoy_1_40_tells_a_grpc_caller_in_grpc_words_edge_m09() {
         assert_eq!(reply.grpc_field("www-authenticate"), Some("Bearer realm=\"x\""));
     }
     // Headers of ours win over what Envoy makes of the status; the message does only where there is no body.
-    stage.service.answer_with(deny(7, 403, vec![set("grpc-status", "8"), set("grpc-message", "ours")], ""));
+    stage.service.answer_with(deny(
+        7,
+        403,
+        vec![set("grpc-status", "8"), set("grpc-message", "ours")],
+        "",
+    ));
     let reply = client.grpc("api.bank.example", "/pkg.Svc/Get", b"", &[]).await;
-    assert_eq!((reply.grpc_status(), reply.grpc_field("grpc-message")), (Some(8), Some("ours")));
+    assert_eq!(
+        (reply.grpc_status(), reply.grpc_field("grpc-message")),
+        (Some(8), Some("ours"))
+    );
 }
 
 #[tokio::test]
 async fn envoy_1_40_denies_head_with_headers_and_no_body_edge_m03() {
-    let denial = deny(16, 401, vec![set("www-authenticate", "Bearer"), set("cache-control", "no-store")], "the body");
+    let denial = deny(
+        16,
+        401,
+        vec![set("www-authenticate", "Bearer"), set("cache-control", "no-store")],
+        "the body",
+    );
     let stage = Stage::start(denial, |envoy| envoy).await;
     let reply = Request::new("HEAD", "/").send(stage.envoy.address).await;
     assert_eq!(reply.status, 401);
@@ -142,7 +175,12 @@ async fn every_release_hands_both_challenges_and_both_cookies_on_edge_d03_edge_d
     for release in every_release() {
         let stage = Stage::start(deny(16, 401, headers.clone(), ""), |envoy| envoy.release(release)).await;
         let reply = Request::get("/").send(stage.envoy.address).await;
-        assert_eq!(reply.headers("www-authenticate"), ["Bearer", "DPoP algs=\"ES256\""], "{}", release.as_str());
+        assert_eq!(
+            reply.headers("www-authenticate"),
+            ["Bearer", "DPoP algs=\"ES256\""],
+            "{}",
+            release.as_str()
+        );
         assert_eq!(reply.headers("set-cookie"), ["a=1", "b=2"], "{}", release.as_str());
         assert_eq!(reply.header("x-lost"), None, "{}", release.as_str());
     }

@@ -89,13 +89,15 @@ impl EnvoyBuilder {
 
     /// Options of the HTTP connection manager.
     pub(crate) fn manager(mut self, options: &Value) -> Self {
-        self.manager.extend(options.as_object().expect("options are an object").clone());
+        self.manager
+            .extend(options.as_object().expect("options are an object").clone());
         self
     }
 
     /// Options of the ext_authz filter.
     pub(crate) fn filter(mut self, options: &Value) -> Self {
-        self.filter.extend(options.as_object().expect("options are an object").clone());
+        self.filter
+            .extend(options.as_object().expect("options are an object").clone());
         self
     }
 
@@ -168,7 +170,11 @@ impl EnvoyBuilder {
         let admin_file = folder.path().join("admin");
 
         let mut command = Command::new(self.release.binary());
-        command.arg("-c").arg(&bootstrap).arg("--admin-address-path").arg(&admin_file);
+        command
+            .arg("-c")
+            .arg(&bootstrap)
+            .arg("--admin-address-path")
+            .arg(&admin_file);
         command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "warning"]);
         command.args(["--file-flush-interval-msec", "50"]);
         let mut process = Process::spawn("envoy", command, folder.path());
@@ -184,7 +190,9 @@ impl EnvoyBuilder {
             (reply.status == 200).then_some(())
         })
         .await;
-        let listeners = http1::try_get(admin, "/listeners?format=json").await.expect("Envoy lists its listeners");
+        let listeners = http1::try_get(admin, "/listeners?format=json")
+            .await
+            .expect("Envoy lists its listeners");
         let socket = &listeners.json()["listener_statuses"][0]["local_address"]["socket_address"];
         let port = socket["port_value"].as_u64().expect("the listener has a port");
         Envoy {
@@ -199,8 +207,16 @@ impl EnvoyBuilder {
         let upstream = tcp(self.upstream);
         let mut clusters = vec![
             // HTTP/1 or h2c, as the client spoke.
-            cluster("upstream", &upstream, &json!({ "use_downstream_protocol_config": { "http2_protocol_options": {} } })),
-            cluster("upstream_http1", &upstream, &json!({ "explicit_http_config": { "http_protocol_options": {} } })),
+            cluster(
+                "upstream",
+                &upstream,
+                &json!({ "use_downstream_protocol_config": { "http2_protocol_options": {} } }),
+            ),
+            cluster(
+                "upstream_http1",
+                &upstream,
+                &json!({ "explicit_http_config": { "http_protocol_options": {} } }),
+            ),
             self.service_cluster(),
         ];
         if let Some(collector) = self.tracing_to {
@@ -272,7 +288,12 @@ impl EnvoyBuilder {
         let mut found = match &self.service {
             Service::Tcp(address) => cluster("ext_authz", &tcp(*address), &http2()),
             Service::Unix(path) => cluster("ext_authz", &json!({ "pipe": { "path": path } }), &http2()),
-            Service::Mtls { address, ca, certificate, key } => {
+            Service::Mtls {
+                address,
+                ca,
+                certificate,
+                key,
+            } => {
                 let mut found = cluster("ext_authz", &tcp(*address), &http2());
                 found["transport_socket"] = json!({
                     "name": "envoy.transport_sockets.tls",
@@ -338,14 +359,17 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// One `GET` of its admin interface.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
-        http1::try_get(self.admin, path).await.expect("the admin interface answers")
+        http1::try_get(self.admin, path)
+            .await
+            .expect("the admin interface answers")
     }
 
     /// A counter or gauge; 0 if there is none.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
         let reply = self.admin(&format!("/stats?filter=^{name}$")).await;
         let text = reply.text();
-        text.rsplit_once(": ").map_or(0, |(_, value)| value.trim().parse().expect("a number"))
+        text.rsplit_once(": ")
+            .map_or(0, |(_, value)| value.trim().parse().expect("a number"))
     }
 
     /// The lines of the access log, once there are this many.
@@ -353,7 +377,10 @@ impl Envoy {
         let path = self.folder.path().join("access.log");
         wait::until("Envoy writes its access log", || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let found: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let found: Vec<Value> = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect();
             async move { (found.len() >= lines).then_some(found) }
         })
         .await

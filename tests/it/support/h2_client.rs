@@ -26,12 +26,20 @@ impl Reply {
 
     /// A gRPC field of the trailers, else of the headers.
     pub(crate) fn grpc_field(&self, name: &str) -> Option<&str> {
-        self.trailers.get(name).or_else(|| self.headers.get(name))?.to_str().ok()
+        self.trailers
+            .get(name)
+            .or_else(|| self.headers.get(name))?
+            .to_str()
+            .ok()
     }
 
     /// The one gRPC message.
     pub(crate) fn grpc_message(&self) -> Bytes {
-        assert!(self.body.len() >= 5 && self.body[0] == 0, "no plain gRPC message in {:?}", self.body);
+        assert!(
+            self.body.len() >= 5 && self.body[0] == 0,
+            "no plain gRPC message in {:?}",
+            self.body
+        );
         self.body.slice(5..)
     }
 }
@@ -76,7 +84,12 @@ impl Client {
                 body.extend_from_slice(&chunk);
             }
             let trailers = incoming.trailers().await?.unwrap_or_default();
-            Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: body.freeze(), trailers })
+            Ok(Reply {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body.freeze(),
+                trailers,
+            })
         })
         .await
     }
@@ -104,7 +117,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.request(request.body(()).expect("a valid request"), frame(message)).await
+        self.request(request.body(()).expect("a valid request"), frame(message))
+            .await
     }
 
     /// Waits until the peer allows extended CONNECT (RFC 8441), which it says in its settings.
@@ -119,6 +133,8 @@ impl Client {
 
 /// A gRPC message in its frame.
 pub(crate) fn frame(message: &[u8]) -> Bytes {
-    let length = u32::try_from(message.len()).expect("a message below 4 GiB").to_be_bytes();
+    let length = u32::try_from(message.len())
+        .expect("a message below 4 GiB")
+        .to_be_bytes();
     [&[0][..], &length, message].concat().into()
 }

@@ -30,7 +30,11 @@ impl Reply {
 
     /// Every value of the header.
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub(crate) fn text(&self) -> String {
@@ -123,7 +127,9 @@ pub(crate) async fn send(to: SocketAddr, bytes: &[u8]) -> Reply {
 pub(crate) async fn send_head(to: SocketAddr, bytes: &[u8]) -> Reply {
     let mut connection = Connection::open(to).await.expect("the peer accepts");
     connection.write(bytes).await;
-    wait::bounded("the head of an answer", connection.answer(true)).await.expect("the peer answers")
+    wait::bounded("the head of an answer", connection.answer(true))
+        .await
+        .expect("the peer answers")
 }
 
 /// A `GET` to a peer that may not be up yet.
@@ -146,7 +152,10 @@ impl Connection {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn over(stream: S) -> Self {
-        Self { stream, read: Vec::new() }
+        Self {
+            stream,
+            read: Vec::new(),
+        }
     }
 
     /// Sends these bytes and reads one answer.
@@ -184,7 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let head: Vec<u8> = self.read.drain(..end + 4).collect();
         let (status, headers) = parse_head(&head[..end]);
-        let mut reply = Reply { status, headers, body: Vec::new() };
+        let mut reply = Reply {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         let bodiless = head_request || matches!(status, 101 | 204 | 304);
         if bodiless {
             return Ok(reply);
@@ -237,7 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
     let text: String = head.iter().copied().map(char::from).collect();
     let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .and_then(|code| code.parse().ok());
     let headers = lines.filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))

@@ -60,7 +60,10 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-#[expect(clippy::disallowed_methods, reason = "where the peers are is the test run's affair, not the program's")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the peers are is the test run's affair, not the program's"
+)]
 fn peers() -> PathBuf {
     std::env::var("SCOPEGATE_PEERS").map_or_else(|_| repository("target/peers"), PathBuf::from)
 }
@@ -76,7 +79,11 @@ fn site_packages() -> PathBuf {
 
 // A peer that is missing fails the test: a run that leaves real Envoy out proves nothing.
 fn installed(path: &Path) -> PathBuf {
-    assert!(path.exists(), "`{}` is missing: run tests/peers.sh first", path.display());
+    assert!(
+        path.exists(),
+        "`{}` is missing: run tests/peers.sh first",
+        path.display()
+    );
     path.to_owned()
 }
 

@@ -34,7 +34,10 @@ impl Process {
     /// Sends it a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .expect("kill runs");
         assert!(sent.success(), "{} is gone already", self.name);
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
-use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::pb::google::rpc::Status;
 use http::{HeaderMap, Request, Response};
@@ -53,7 +53,9 @@ pub(crate) struct StandIn {
 impl StandIn {
     /// A service that gives this answer until it is told another.
     pub(crate) async fn start(answer: impl Into<Answer>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("port 0 is free");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("port 0 is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let checks = Arc::new(Mutex::new(Vec::new()));
         let answer = Arc::new(Mutex::new(answer.into()));
@@ -70,7 +72,12 @@ impl StandIn {
                 });
             }
         });
-        Self { address, checks, answer, accepting }
+        Self {
+            address,
+            checks,
+            answer,
+            accepting,
+        }
     }
 
     pub(crate) fn service(&self) -> Service {
@@ -105,9 +112,16 @@ async fn check(
     checks: Arc<Mutex<Vec<CheckRequest>>>,
     script: Arc<Mutex<Answer>>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     if let Some(message) = body.get(5..) {
-        checks.lock().push(CheckRequest::decode(message).expect("Envoy encodes what it says"));
+        checks
+            .lock()
+            .push(CheckRequest::decode(message).expect("Envoy encodes what it says"));
     }
     let answer = script.lock().clone();
     let (message, status) = match answer {
@@ -119,7 +133,9 @@ async fn check(
     trailers.insert("grpc-status", status.into());
     let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(body.boxed());
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+    response
+        .headers_mut()
+        .insert("content-type", http::HeaderValue::from_static("application/grpc"));
     Ok(response)
 }
 
@@ -135,7 +151,10 @@ pub(crate) fn allow(changes: OkHttpResponse) -> CheckResponse {
 /// A denial in the form that Envoy cannot misread: a status code that is not OK, and an HTTP status.
 pub(crate) fn deny(code: i32, http_status: i32, headers: Vec<HeaderValueOption>, body: &str) -> CheckResponse {
     CheckResponse {
-        status: Some(Status { code, ..Status::default() }),
+        status: Some(Status {
+            code,
+            ..Status::default()
+        }),
         http_response: Some(HttpResponse::DeniedResponse(denied(http_status, headers, body))),
         ..CheckResponse::default()
     }
@@ -159,7 +178,11 @@ pub(crate) fn set(name: &str, value: &str) -> HeaderValueOption {
 #[expect(deprecated, reason = "`append` is what older releases read")]
 pub(crate) fn header(name: &str, value: &str, append: Option<bool>, action: HeaderAppendAction) -> HeaderValueOption {
     HeaderValueOption {
-        header: Some(HeaderValue { key: name.to_owned(), value: value.to_owned(), raw_value: Vec::new() }),
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            raw_value: Vec::new(),
+        }),
         append: append.map(|value| BoolValue { value }),
         append_action: action.into(),
         keep_empty_value: false,

@@ -28,13 +28,21 @@ pub(crate) struct Seen {
 impl Seen {
     /// Every value of the header.
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The header's only value; `None` if absent.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let all = self.headers(name);
-        assert!(all.len() <= 1, "`{name}` reached the upstream {} times: {all:?}", all.len());
+        assert!(
+            all.len() <= 1,
+            "`{name}` reached the upstream {} times: {all:?}",
+            all.len()
+        );
         all.first().copied()
     }
 }
@@ -49,7 +57,9 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("port 0 is free");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("port 0 is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
@@ -60,11 +70,17 @@ impl Upstream {
                 tokio::spawn(async move {
                     let builder = auto::Builder::new(TokioExecutor::new());
                     // A connection that breaks is Envoy's business.
-                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    let _ = builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
-        Self { address, seen, accepting }
+        Self {
+            address,
+            seen,
+            accepting,
+        }
     }
 
     /// How many requests have reached it.
@@ -96,25 +112,39 @@ type Body = BoxBody<Bytes, Infallible>;
 async fn answer(mut request: Request<Incoming>, record: Arc<Mutex<Vec<Seen>>>) -> Result<Response<Body>, Infallible> {
     record.lock().push(Seen {
         method: request.method().to_string(),
-        target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: request.headers().iter().map(|(name, value)| (name.to_string(), latin1(value))).collect(),
+        target: request
+            .uri()
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
+        headers: request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), latin1(value)))
+            .collect(),
     });
     if request.headers().contains_key(header::UPGRADE) {
         return Ok(upgrade(&mut request));
     }
-    let grpc = request.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+    let grpc = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
     // Read to the end, so that a connection can be used again.
     let _ = request.into_body().collect().await;
     let mut response = if grpc {
         let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from_static("0"))]);
         let message = Full::new(Bytes::from_static(&[0; 5])).with_trailers(async move { Some(Ok(trailers)) });
         let mut response = Response::new(message.boxed());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     } else {
         Response::new(Full::new(Bytes::from_static(b"from the upstream")).boxed())
     };
-    response.headers_mut().insert("x-upstream", HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert("x-upstream", HeaderValue::from_static("1"));
     Ok(response)
 }
 
@@ -133,9 +163,13 @@ fn upgrade(request: &mut Request<Incoming>) -> Response<Body> {
     });
     let mut response = Response::new(Full::new(Bytes::new()).boxed());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, protocol);
-    response.headers_mut().insert("x-upstream", HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert("x-upstream", HeaderValue::from_static("1"));
     response
 }
 

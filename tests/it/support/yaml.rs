@@ -52,6 +52,8 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         "" | "~" | "null" => Value::Null,
-        _ => text.parse::<i64>().map_or_else(|_| Value::from(text), |number| Value::Number(Number::from(number))),
+        _ => text
+            .parse::<i64>()
+            .map_or_else(|_| Value::from(text), |number| Value::Number(Number::from(number))),
     }
 }
