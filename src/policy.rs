@@ -10,6 +10,29 @@
 //! 6. [`decision`]: a permit (only [`decide`] can build one) or a denial (which always has a status).
 
 pub mod caller;
+pub mod challenge;
+pub mod compile;
+pub mod compiled;
+pub mod decide;
 pub mod decision;
 pub mod declared;
+mod expression;
 pub mod facts;
+pub mod forward;
+pub mod headers;
+pub mod host;
+pub mod hygiene;
+pub mod path;
+pub mod predicate;
+pub mod route;
+pub mod select;
+pub mod template;
+pub mod trace;
+pub mod trie;
+
+pub use caller::Caller;
+pub use compile::compile;
+pub use compiled::{Api, CompiledPolicy};
+pub use decide::judge;
+pub use select::{Selected, TokenNeed};
+pub use trace::{Trace, Tracer, Untraced};

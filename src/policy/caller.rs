@@ -1,4 +1,4 @@
-//! Who calls: a token that was verified, with the parts that rules ask about laid out.
+//! Who calls: nobody in particular, or a token that was verified, its parts laid out for the rules.
 
 use std::sync::Arc;
 
@@ -8,6 +8,27 @@ use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer, Jti, Kid, Subject};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
+
+pub use crate::policy::challenge::Scheme;
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// Nobody in particular: no token, or one that was not looked at.
+    Anonymous,
+    /// The bearer of a verified token.
+    Token {
+        /// The token.
+        token: Arc<VerifiedToken>,
+        /// The thumbprint of the key whose DPoP proof was verified for this request.
+        proof: Option<Digest>,
+        /// The thumbprint of the client certificate that Envoy vouches for (or, where the API says
+        /// `trust_xfcc`, that a sanitised `x-forwarded-client-cert` names).
+        certificate: Option<Digest>,
+        /// The scheme of the Authorization header.
+        scheme: Scheme,
+    },
+}
 
 /// Which claims name the client and the scopes (`claim_names` of an authorization server). The
 /// first one that is present counts; the others are not looked at.

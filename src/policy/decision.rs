@@ -1,7 +1,8 @@
 //! What comes out: a permit or a denial. Neither has a default, and a denial always has a status.
 
-use std::borrow::Cow;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::model::event::RouteIndex;
 use crate::model::id::{ApiName, RouteName};
@@ -37,12 +38,33 @@ pub struct Permit {
     pub(in crate::policy) route: Arc<RouteRef>,
     pub(in crate::policy) caller: Option<Arc<VerifiedToken>>,
     pub(in crate::policy) headers: Vec<(Arc<str>, String)>,
-    pub(in crate::policy) remove: Vec<Cow<'static, str>>,
+    pub(in crate::policy) remove_always: Arc<[Arc<str>]>,
+    pub(in crate::policy) remove: SmallVec<[Arc<str>; 6]>,
     pub(in crate::policy) response_headers: Vec<(&'static str, String)>,
     pub(in crate::policy) long_lived: bool,
 }
 
 impl Permit {
+    /// A permit that nobody granted, for tests of what is done with one.
+    #[cfg(test)]
+    pub(crate) fn assertion_for_test(
+        route: Arc<RouteRef>,
+        caller: Option<Arc<VerifiedToken>>,
+        headers: Vec<(Arc<str>, String)>,
+        remove: Vec<Arc<str>>,
+        response_headers: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            route,
+            caller,
+            headers,
+            remove_always: Arc::from([]),
+            remove: remove.into(),
+            response_headers,
+            long_lived: false,
+        }
+    }
+
     /// The route that granted.
     #[must_use]
     pub fn route(&self) -> &Arc<RouteRef> {
@@ -63,15 +85,20 @@ impl Permit {
 
     /// Headers that are taken from the request. Never one of [`Permit::headers`]: Envoy would
     /// remove the header that it has just set.
-    #[must_use]
-    pub fn headers_to_remove(&self) -> &[Cow<'static, str>] {
-        &self.remove
+    pub fn headers_to_remove(&self) -> impl Iterator<Item = &str> {
+        self.remove_always.iter().chain(&self.remove).map(|name| &**name)
     }
 
     /// Headers added to the upstream's response (`DPoP-Nonce`).
     #[must_use]
     pub fn response_headers(&self) -> &[(&'static str, String)] {
         &self.response_headers
+    }
+
+    /// The same with one more header for the upstream's response.
+    pub fn with_response_header(mut self, name: &'static str, value: String) -> Self {
+        self.response_headers.push((name, value));
+        self
     }
 
     /// Whether the request opens a long-lived connection.
@@ -87,6 +114,7 @@ impl Permit {
 pub struct Denial {
     reason: Reason,
     status: u16,
+    hidden: bool,
     /// The route, if one matched.
     pub route: Option<Arc<RouteRef>>,
     /// The caller, if the token was verified before another requirement failed: for logs and metadata.
@@ -107,6 +135,7 @@ impl Denial {
         Self {
             reason,
             status: reason.http_status(),
+            hidden: false,
             route: None,
             caller: None,
             missing: ScopeSet::default(),
@@ -124,10 +153,22 @@ impl Denial {
         }
     }
 
-    /// Turns 403 into 404 for an API that hides what it has (`hide: true`).
+    /// Turns 403 into a 404 that tells nothing, for an API that hides what it has (`hide: true`): a
+    /// route that exists but refuses looks like one that does not. Other statuses stay.
     pub fn hidden(mut self) -> Self {
-        self.status = 404;
+        if self.status == 403 {
+            self.status = 404;
+            self.hidden = true;
+            self.challenges.clear();
+        }
         self
+    }
+
+    /// Whether the client must not learn the reason: the answer's body is that of an unknown route.
+    /// Logs and metrics still have the reason.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.hidden
     }
 
     /// Why.

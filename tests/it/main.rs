@@ -9,7 +9,10 @@
 )]
 
 mod architecture;
+mod collector;
 mod deploy;
 mod envoy_facts;
+mod examples;
 mod gate;
 mod support;
+mod wycheproof;

@@ -1,0 +1,272 @@
+//! What the upstream sees: identity headers, and the names that never reach it as the client sent them.
+//!
+//! How a value becomes a header's text, stable and told in the documentation:
+//!
+//! | value | text |
+//! |---|---|
+//! | string | itself, if it is visible ASCII and inner spaces without `%`; else percent-encoded: each byte of its UTF-8 that is not such a character, and `%` itself, as `%XX` |
+//! | number, bool | decimal as JSON writes it; `true`, `false` |
+//! | array, object | compact JSON, percent-encoded likewise; never joined with commas |
+//! | absent, `null`, `""` | no header: the name is removed from the request instead |
+//!
+//! `%` is always encoded, so that two different claims never make one header. CR, LF and NUL are
+//! therefore never sent raw. What is too large is a denial ([`Reason::UnforwardableClaim`]), because
+//! Envoy would answer 500 and a cut value could be somebody else's.
+//!
+//! Every identity header that is not set, and every underscore variant of all of them (many servers
+//! read `x_user` as `x-user`), is removed from the request on every allow, public routes too.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
+
+use crate::model::reason::Reason;
+use crate::policy::declared::ForwardToken;
+use crate::policy::expression;
+use crate::policy::predicate::{Expression, Input, Unevaluated};
+
+/// The longest value of one header, in bytes.
+pub const VALUE_BYTES_MAX: usize = 8 * 1024;
+/// The most bytes of all values together.
+pub const TOTAL_BYTES_MAX: usize = 32 * 1024;
+/// The most identity headers that an API may set.
+pub const HEADERS_MAX: usize = 50;
+
+/// What an API's upstream sees.
+#[derive(Debug)]
+pub struct Forward {
+    /// Whether the token goes on.
+    pub token: ForwardToken,
+    headers: Vec<IdentityHeader>,
+    /// Underscore variants of the names: removed on every allow.
+    variants: Arc<[Arc<str>]>,
+    /// The names and their variants: removed where there is no identity.
+    everything: Arc<[Arc<str>]>,
+    authorization: [Arc<str>; 2],
+}
+
+/// One identity header.
+#[derive(Debug)]
+pub struct IdentityHeader {
+    name: Arc<str>,
+    source: Source,
+}
+
+/// Where a header's value comes from.
+#[derive(Debug)]
+enum Source {
+    /// A claim, by its chain of names: no CEL at run time.
+    Claim(Vec<String>),
+    /// A wildcard of the path.
+    Wildcard(String),
+    /// Anything else.
+    Computed(Expression),
+}
+
+/// The changes that an allow makes to the request.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Changes {
+    pub(in crate::policy) set: Vec<(Arc<str>, String)>,
+    pub(in crate::policy) remove_always: Arc<[Arc<str>]>,
+    pub(in crate::policy) remove: SmallVec<[Arc<str>; 6]>,
+}
+
+impl IdentityHeader {
+    /// A header (its name lower case and checked) filled by an expression.
+    #[must_use]
+    pub fn new(name: &str, expression: Expression) -> Self {
+        let chain = expression::chain(expression.tree());
+        let source = match chain.as_deref() {
+            Some(["token", names @ ..]) if !names.is_empty() => {
+                Source::Claim(names.iter().map(|name| (*name).to_owned()).collect())
+            }
+            Some(["path", name]) => Source::Wildcard((*name).to_owned()),
+            _ => Source::Computed(expression),
+        };
+        Self {
+            name: Arc::from(name),
+            source,
+        }
+    }
+
+    fn reads_path(&self) -> bool {
+        match &self.source {
+            Source::Claim(_) => false,
+            Source::Wildcard(_) => true,
+            Source::Computed(expression) => expression.reads_path(),
+        }
+    }
+
+    /// The header's text; `None` if there is nothing to say.
+    fn text(&self, input: &Input<'_, '_>) -> Result<Option<String>, &'static str> {
+        match &self.source {
+            Source::Claim(names) => Ok(input.claims.and_then(|claims| claim(claims, names)).and_then(text_of)),
+            Source::Wildcard(name) => Ok(input
+                .captures
+                .iter()
+                .find(|(known, _)| **known == **name)
+                .and_then(|(_, value)| string(value))),
+            Source::Computed(expression) => match expression.evaluate(input) {
+                Ok(value) => {
+                    let json = value
+                        .json()
+                        .map_err(|_| "an identity header has a value without a text form")?;
+                    Ok(text_of(&json))
+                }
+                Err(Unevaluated::Absent) => Ok(None),
+                Err(Unevaluated::DoubtfulHeader) => {
+                    Err("an identity header reads a header that the upstream may read differently")
+                }
+                Err(Unevaluated::Failed) => Err("an identity header cannot be evaluated"),
+            },
+        }
+    }
+}
+
+impl Forward {
+    /// What an upstream sees with these headers.
+    #[must_use]
+    pub fn new(token: ForwardToken, headers: Vec<IdentityHeader>) -> Self {
+        let names: Vec<Arc<str>> = headers.iter().map(|header| Arc::clone(&header.name)).collect();
+        let variants: Vec<Arc<str>> = names.iter().flat_map(|name| underscore_variants(name)).collect();
+        let everything = names.iter().chain(&variants).cloned().collect();
+        Self {
+            token,
+            headers,
+            variants: variants.into(),
+            everything,
+            authorization: [Arc::from("authorization"), Arc::from("dpop")],
+        }
+    }
+
+    /// The names of the identity headers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|header| &*header.name)
+    }
+
+    /// Whether a client may not nominate this header as hop-by-hop (`Connection:`): an identity header
+    /// or a credential, in any spelling.
+    #[must_use]
+    pub fn protects(&self, name: &str) -> bool {
+        let same = |known: &str| {
+            known.len() == name.len()
+                && known.bytes().zip(name.bytes()).all(|(known, byte)| {
+                    let byte = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+                    let known = if known == b'_' { b'-' } else { known };
+                    known == byte
+                })
+        };
+        self.names().any(same) || self.authorization.iter().any(|known| same(known))
+    }
+
+    pub(in crate::policy) fn reads_path(&self) -> bool {
+        self.headers.iter().any(IdentityHeader::reads_path)
+    }
+
+    /// The changes for a caller with an identity.
+    pub(in crate::policy) fn identify(&self, input: &Input<'_, '_>) -> Result<Changes, (Reason, &'static str)> {
+        let mut changes = Changes {
+            set: Vec::with_capacity(self.headers.len()),
+            remove_always: Arc::clone(&self.variants),
+            remove: SmallVec::new(),
+        };
+        let mut total = 0;
+        for header in &self.headers {
+            let text = header
+                .text(input)
+                .map_err(|detail| (Reason::UnforwardableClaim, detail))?;
+            let Some(text) = text else {
+                changes.remove.push(Arc::clone(&header.name));
+                continue;
+            };
+            total += text.len();
+            if text.len() > VALUE_BYTES_MAX || total > TOTAL_BYTES_MAX {
+                return Err((Reason::UnforwardableClaim, "the identity headers are too large"));
+            }
+            changes.set.push((Arc::clone(&header.name), text));
+        }
+        if self.token == ForwardToken::Strip {
+            changes.remove.extend(self.authorization.iter().cloned());
+        }
+        Ok(changes)
+    }
+
+    /// The changes for a request without an identity.
+    pub(in crate::policy) fn anonymise(&self, forward_authorization: bool) -> Changes {
+        let mut remove = SmallVec::new();
+        if !forward_authorization {
+            remove.extend(self.authorization.iter().cloned());
+        }
+        Changes {
+            set: Vec::new(),
+            remove_always: Arc::clone(&self.everything),
+            remove,
+        }
+    }
+}
+
+/// A member that is reached by a chain of names, one object after the other.
+fn claim<'a>(claims: &'a Map<String, Json>, names: &[String]) -> Option<&'a Json> {
+    let (first, rest) = names.split_first()?;
+    rest.iter()
+        .try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+}
+
+fn text_of(json: &Json) -> Option<String> {
+    match json {
+        Json::Null => None,
+        Json::String(text) => string(text),
+        Json::Bool(_) | Json::Number(_) => Some(json.to_string()),
+        Json::Array(_) | Json::Object(_) => Some(encoded(&json.to_string())),
+    }
+}
+
+fn string(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| encoded(text))
+}
+
+/// The text with every byte percent-encoded that is not visible ASCII or an inner space, and `%`.
+fn encoded(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(bytes.len());
+    for (index, &byte) in bytes.iter().enumerate() {
+        let inner = index > 0 && index + 1 < bytes.len();
+        match byte {
+            b'!'..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            b' ' if inner => out.push(' '),
+            _ => {
+                out.push('%');
+                out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+                out.push(char::from(DIGITS[usize::from(byte & 15)]));
+            }
+        }
+    }
+    out
+}
+
+/// Every spelling of the name with at least one `-` written as `_`. A name with many dashes gets the
+/// spellings with one, with all, and with all up to one place: what servers do in practice.
+fn underscore_variants(name: &str) -> Vec<Arc<str>> {
+    let dashes: Vec<usize> = name.match_indices('-').map(|(at, _)| at).collect();
+    let spell = |chosen: &dyn Fn(usize) -> bool| -> Arc<str> {
+        let mut bytes: Vec<char> = name.chars().collect();
+        for (number, at) in dashes.iter().enumerate() {
+            if chosen(number) {
+                bytes[*at] = '_';
+            }
+        }
+        bytes.into_iter().collect::<String>().into()
+    };
+    match dashes.len() {
+        0 => Vec::new(),
+        count @ 1..=DASHES_MAX => (1..1_usize << count)
+            .map(|mask| spell(&|number| mask >> number & 1 == 1))
+            .collect(),
+        _ => vec![spell(&|_| true)],
+    }
+}
+
+/// The most dashes of a name of which every mixed spelling is removed. `compile` refuses names with more.
+pub const DASHES_MAX: usize = 4;
