@@ -12,6 +12,11 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// The monotonic clock, as the time since some fixed moment of this process.
     fn monotonic(&self) -> Duration;
+    /// The wall clock with its fraction of a second, for spans and logs; nothing is judged by it.
+    fn system_time(&self) -> SystemTime {
+        let seconds = u64::try_from(self.now().unix_seconds()).unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
 }
 
 /// The machine's clocks.
@@ -41,6 +46,11 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one reader of the wall clock")]
+    fn system_time(&self) -> SystemTime {
+        SystemTime::now()
     }
 }
 

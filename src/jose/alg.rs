@@ -84,9 +84,77 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
     }
 
+    /// The kind of key that the algorithm works with. A key is used with no algorithm of another
+    /// family, whatever a token's header says (RFC 8725 section 3.1).
+    #[must_use]
+    pub const fn family(self) -> KeyFamily {
+        match self {
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyFamily::Rsa,
+            Self::Es256 => KeyFamily::P256,
+            Self::Es384 => KeyFamily::P384,
+            Self::EdDsa => KeyFamily::Ed25519,
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyFamily::Secret,
+        }
+    }
+
+    /// How many bytes a shared secret needs at least: the length of the hash (RFC 7518 section
+    /// 3.2). `None` for an asymmetric algorithm.
+    #[must_use]
+    pub const fn secret_bytes_min(self) -> Option<usize> {
+        match self {
+            Self::Hs256 => Some(32),
+            Self::Hs384 => Some(48),
+            Self::Hs512 => Some(64),
+            _ => None,
+        }
+    }
+
     /// Whether both sides hold the same secret.
     #[must_use]
     pub const fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+    }
+}
+
+/// A kind of key: the key type and, where it has one, the curve (RFC 7518 section 6.1, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyFamily {
+    /// `RSA`.
+    Rsa,
+    /// `EC` on `P-256`.
+    P256,
+    /// `EC` on `P-384`.
+    P384,
+    /// `OKP` on `Ed25519`.
+    Ed25519,
+    /// A shared secret (`oct`).
+    Secret,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_a01_an_algorithm_has_one_spelling_and_none_has_no_spelling() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::parse(algorithm.as_str()), Some(algorithm));
+            assert_eq!(Algorithm::parse(&algorithm.as_str().to_lowercase()), None);
+        }
+        for text in [
+            "", "none", "None", "nOnE", "RS256 ", "RS1", "ES256K", "HS1", "RSA-OAEP", "dir", "ES512",
+        ] {
+            assert_eq!(Algorithm::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn symmetric_and_secret_are_one_thing() {
+        for algorithm in Algorithm::ALL {
+            let symmetric = algorithm.is_symmetric();
+            assert_eq!(symmetric, algorithm.family() == KeyFamily::Secret);
+            assert_eq!(symmetric, algorithm.secret_bytes_min().is_some());
+            assert_eq!(symmetric, !Algorithm::ASYMMETRIC.contains(&algorithm));
+        }
     }
 }

@@ -45,6 +45,26 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// A permit that nobody granted, for tests of what is done with one.
+    #[cfg(test)]
+    pub(crate) fn assertion_for_test(
+        route: Arc<RouteRef>,
+        caller: Option<Arc<VerifiedToken>>,
+        headers: Vec<(Arc<str>, String)>,
+        remove: Vec<Arc<str>>,
+        response_headers: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            route,
+            caller,
+            headers,
+            remove_always: Arc::from([]),
+            remove: remove.into(),
+            response_headers,
+            long_lived: false,
+        }
+    }
+
     /// The route that granted.
     #[must_use]
     pub fn route(&self) -> &Arc<RouteRef> {

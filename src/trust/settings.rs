@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::jose::alg::Algorithm;
+pub use crate::jose::verify::TokenTypes;
 use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::model::secret::Secret;
 use crate::policy::caller::ClaimNames;
@@ -40,15 +41,6 @@ pub struct TrustedServerSettings {
     pub keys_cooldown: Duration,
 }
 
-/// Which `typ` header values mark access tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenTypes {
-    /// `JWT`, `at+jwt`, or no `typ` at all: what the providers of the world send.
-    Usual,
-    /// One of these; an absent `typ` is refused.
-    Only(Vec<String>),
-}
-
 /// Where keys come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
@@ -80,7 +72,7 @@ pub struct IntrospectionSettings {
 }
 
 /// How an external server's endpoints may be reached.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct FetchPolicy {
     /// Whether private, loopback and link-local addresses may be connected to.
     pub allow_private_addresses: bool,

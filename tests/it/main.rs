@@ -1,1 +1,18 @@
+//! The integration tests, one binary: `envoy_facts` pins what real Envoys do, `gate` asks the gate through them,
+//! `architecture` holds the source to its import table. What they need is installed by `tests/peers.sh`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do the pieces that only tests use"
+)]
+
+mod architecture;
+mod collector;
+mod deploy;
+mod envoy_facts;
+mod examples;
+mod gate;
+mod support;
+mod wycheproof;

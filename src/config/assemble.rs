@@ -1,0 +1,262 @@
+//! The whole file into settings: each part by its own module, then what needs several of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::context::Context;
+use super::decode::{Stated, shown};
+use super::file::external::{ExternalServerFile, ServerFile};
+use super::file::{File, GateFile};
+use super::{GateLimits, Report, Settings, reach};
+use crate::issuer::settings::IssuerSettings;
+use crate::model::id::AuthorizationServerId;
+use crate::model::location::Located;
+use crate::model::scope::Scope;
+use crate::oauth::declared::{AuthorizationServerDeclaration, IssuerDeclaration};
+use crate::policy::declared::{Declaration, ServerDeclaration};
+use crate::store::settings::StoreSettings;
+use crate::trust::settings::TrustedServerSettings;
+use crate::{oauth, policy};
+
+/// Where the store is if the file does not say.
+const STORE: &str = "data/scopegate.db";
+
+/// The least memory for verdicts that is worth having, in bytes.
+const VERDICT_CACHE_BYTES_MIN: usize = 64 << 10;
+
+/// The check requests that the gate reads must hold at least the headers that Envoy passes on.
+const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(64 << 20);
+
+/// The authorization servers in the forms that the rooms need.
+#[derive(Default)]
+struct Servers {
+    trust: Vec<TrustedServerSettings>,
+    policy: Vec<ServerDeclaration>,
+    external: Vec<Located<AuthorizationServerId>>,
+}
+
+impl Context<'_> {
+    /// The settings. They are of use only if no finding is an error.
+    pub(crate) fn assemble(&mut self, file: File) -> Settings {
+        let public_url = file
+            .public_url
+            .as_ref()
+            .and_then(|Stated(url)| url.as_ref())
+            .map(|url| self.public_url(url));
+        let clients = file.clients.unwrap_or_default();
+        let (clients_at, users_at) = (
+            clients.first().map(|client| client.at),
+            file.users.as_ref().and_then(|users| users.first()).map(|user| user.at),
+        );
+        let mut declared = IssuerDeclaration {
+            clients: clients.iter().filter_map(|client| self.client(client)).collect(),
+            groups: file.groups.unwrap_or_default(),
+            users: self.users(file.users),
+            servers: Vec::new(),
+        };
+        let servers = self.servers(
+            file.authorization_servers.unwrap_or_default(),
+            public_url.as_ref(),
+            &mut declared,
+        );
+        let issues_tokens = !declared.servers.is_empty();
+        if let (Some(server), None) = (declared.servers.first(), &file.public_url) {
+            let message = "tokens are minted here, and there is no `public_url`";
+            let hint = "say `public_url: https://…`: the `iss` of tokens starts with it";
+            self.error("missing_public_url", server.id.location, message, hint);
+        }
+        let store = match &file.store {
+            Some(store) => Some(self.store(store)),
+            None => issues_tokens.then(|| StoreSettings::Sqlite(PathBuf::from(STORE))),
+        };
+        let listeners = self.listeners(
+            file.listeners.as_ref(),
+            issues_tokens,
+            public_url.as_ref(),
+            store.as_ref(),
+        );
+        let gate = self.gate(file.gate.as_ref());
+        let telemetry = self.telemetry(file.telemetry.as_ref());
+        let policy = Declaration {
+            apis: file
+                .apis
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|api| self.api(api))
+                .collect(),
+            servers: servers.policy,
+        };
+        let (_, findings) = policy::compile::compile(&policy);
+        self.problems.extend(findings);
+        if issues_tokens {
+            let (_, findings) = oauth::access::compile(&declared);
+            self.problems.extend(findings);
+            self.problems.extend(reach::findings(&policy, &declared));
+        } else {
+            self.unused("clients", clients_at);
+            self.unused("users", users_at);
+        }
+        let issuer = public_url
+            .clone()
+            .filter(|_| issues_tokens)
+            .map(|public_url| IssuerSettings {
+                public_url,
+                declared,
+                dev: self.dev,
+            });
+        Settings {
+            dev: self.dev,
+            public_url,
+            listeners,
+            store,
+            gate,
+            policy,
+            trust: servers.trust,
+            issuer,
+            telemetry,
+            source_path: PathBuf::new(),
+            version: String::new(),
+            report: Report::new(&PathBuf::new(), Arc::from(""), Vec::new()),
+        }
+    }
+
+    fn servers(
+        &mut self,
+        files: Vec<ServerFile>,
+        public_url: Option<&Url>,
+        declared: &mut IssuerDeclaration,
+    ) -> Servers {
+        let mut servers = Servers::default();
+        for file in files {
+            match file {
+                ServerFile::Local(file) => {
+                    let Some(server) = self.local_server(&file) else {
+                        continue;
+                    };
+                    if let Some(public_url) = public_url {
+                        servers.trust.extend(self.trust_local(&file, &server, public_url));
+                    }
+                    servers.policy.push(seen_by_policy(&server, declared));
+                    declared.servers.push(server);
+                }
+                ServerFile::External(file) => self.external_server(&file, &mut servers),
+            }
+        }
+        // two local ones of one name are found by the issuer's own check
+        let mut ids: Vec<Located<AuthorizationServerId>> =
+            declared.servers.iter().map(|server| server.id.clone()).collect();
+        for id in &servers.external {
+            if let Some(first) = ids.iter().find(|first| first.value == id.value) {
+                let message = format!(
+                    "the authorization server `{}` stands twice: here and in line {}",
+                    id.value, first.location.line
+                );
+                self.error(
+                    "duplicate_authorization_server",
+                    id.location,
+                    message,
+                    "give each its own name",
+                );
+            }
+            ids.push(id.clone());
+        }
+        servers
+    }
+
+    fn external_server(&mut self, file: &ExternalServerFile, servers: &mut Servers) {
+        servers.trust.extend(self.trust_external(file));
+        // the name stays known even if something else about the server is wrong
+        let Ok(id) = AuthorizationServerId::parse(&file.id.value) else {
+            return;
+        };
+        let mut scopes = Vec::new();
+        for name in file.scopes.iter().flatten() {
+            match Scope::parse(&name.value) {
+                Ok(scope) => scopes.push(scope),
+                Err(error) => {
+                    let message = format!("`{}` is no scope: {error}", shown(&name.value));
+                    self.error(
+                        "invalid_scope_name",
+                        name.location,
+                        message,
+                        "write each scope as an item of its own",
+                    );
+                }
+            }
+        }
+        servers.external.push(Located::new(id.clone(), file.id.location));
+        servers.policy.push(ServerDeclaration {
+            id,
+            scopes,
+            local: false,
+            clients: Vec::new(),
+        });
+    }
+
+    fn gate(&mut self, file: Option<&GateFile>) -> GateLimits {
+        let default = GateLimits::default();
+        let Some(file) = file else { return default };
+        if let Some(size) = &file.verdict_cache
+            && size.value.0 < VERDICT_CACHE_BYTES_MIN
+        {
+            let message = format!("a verdict cache of {} bytes holds next to nothing", size.value.0);
+            self.error(
+                "verdict_cache_too_small",
+                size.location,
+                message,
+                "say at least `64KiB`",
+            );
+        }
+        if let Some(size) = &file.message_max
+            && !MESSAGE_BYTES.contains(&size.value.0)
+        {
+            let message = format!("check requests of at most {} bytes", size.value.0);
+            self.error("invalid_size", size.location, message, "say from `64KiB` to `64MiB`");
+        }
+        if let Some(timeout) = &file.timeout
+            && timeout.value.0.is_zero()
+        {
+            self.error(
+                "invalid_period",
+                timeout.location,
+                "no check ends in no time",
+                "say for example `150ms`",
+            );
+        }
+        GateLimits {
+            verdict_cache_bytes: file
+                .verdict_cache
+                .as_ref()
+                .map_or(default.verdict_cache_bytes, |size| size.value.0),
+            checks_max: file.checks_max.map_or(default.checks_max, |count| count.0 as usize),
+            check_timeout: file
+                .timeout
+                .as_ref()
+                .map_or(default.check_timeout, |timeout| timeout.value.0),
+            message_bytes_max: file
+                .message_max
+                .as_ref()
+                .map_or(default.message_bytes_max, |size| size.value.0),
+        }
+    }
+}
+
+/// A local server as the gate's rules know it. What is no scope is reported by the issuer's check.
+fn seen_by_policy(server: &AuthorizationServerDeclaration, declared: &IssuerDeclaration) -> ServerDeclaration {
+    ServerDeclaration {
+        id: server.id.value.clone(),
+        scopes: server
+            .scopes
+            .iter()
+            .filter_map(|scope| Scope::parse(&scope.name.value).ok())
+            .collect(),
+        local: true,
+        clients: declared
+            .clients
+            .iter()
+            .map(|client| client.id.value.as_str().to_owned())
+            .collect(),
+    }
+}

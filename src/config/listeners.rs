@@ -1,0 +1,212 @@
+//! `public_url`, `listeners`, `store`: what the process is to the outside.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use url::{Host, Url};
+
+use super::context::Context;
+use super::decode::{Stated, shown};
+use super::file::{ListenerFile, ListenersFile, StoreFile, StoreUrl};
+use super::scalar::UrlText;
+use crate::model::location::{Located, Location};
+use crate::model::secret::Secret;
+use crate::net::settings::{ListenAddress, ListenerSettings, Listeners, TlsSettings};
+use crate::store::settings::StoreSettings;
+
+/// Where the local CA is kept, below the store's folder.
+const DEV_CA_FOLDER: &str = "dev-ca";
+
+/// The folder for what the process makes where no SQLite file says another.
+const DATA_FOLDER: &str = "data";
+
+impl Context<'_> {
+    /// The URL that clients see, checked.
+    pub(crate) fn public_url(&mut self, url: &Located<UrlText>) -> Url {
+        let (at, written, url) = (url.location, shown(&url.value.text), &url.value.url);
+        let loopback = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if self.dev && loopback => {}
+            "http" => {
+                let message = format!(
+                    "`{}` is plain http: tokens and secrets would travel in the clear",
+                    written
+                );
+                let hint = "say `https://…`; plain http is for loopback with `dev: true`";
+                self.error("insecure_public_url", at, message, hint);
+            }
+            other => {
+                let message = format!("a public URL has no scheme `{}`", shown(other));
+                self.error("invalid_public_url", at, message, "say `https://…`");
+            }
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            let message = format!("`{}` holds a query or a fragment", written);
+            let hint = "an issuer has neither (RFC 8414 section 2): leave them out";
+            self.error("invalid_public_url", at, message, hint);
+        }
+        url.clone()
+    }
+
+    /// The store. What it writes starts where the process runs, not at the file's folder: the file
+    /// may stand where nothing can be written.
+    pub(crate) fn store(&mut self, store: &StoreFile) -> StoreSettings {
+        let StoreFile(store) = store;
+        match (&store.url.value, &store.password_file) {
+            (StoreUrl::Sqlite(path), password) => {
+                if let Some(password) = password {
+                    let message = "an SQLite store has no password";
+                    self.error(
+                        "unused_password",
+                        password.location,
+                        message,
+                        "leave `password_file` out",
+                    );
+                }
+                StoreSettings::Sqlite(PathBuf::from(path))
+            }
+            (StoreUrl::Postgres(url), password) => {
+                let password = password.as_ref().and_then(|file| {
+                    let bytes = self.secret(file)?;
+                    let text = str::from_utf8(&bytes).map(|text| Secret::new(text.to_owned())).ok();
+                    if text.is_none() {
+                        let message = "the password is no UTF-8 text";
+                        self.error("invalid_secret", file.location, message, "write it as text");
+                    }
+                    text
+                });
+                StoreSettings::Postgres {
+                    url: url.clone(),
+                    password,
+                }
+            }
+        }
+    }
+
+    /// Every listener, checked against the others and against `dev`.
+    pub(crate) fn listeners(
+        &mut self,
+        file: Option<&Stated<ListenersFile>>,
+        issues_tokens: bool,
+        public_url: Option<&Url>,
+        store: Option<&StoreSettings>,
+    ) -> Listeners {
+        let data = match store {
+            Some(StoreSettings::Sqlite(path)) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            _ => PathBuf::from(DATA_FOLDER),
+        };
+        let speaks_http = public_url.is_some_and(|url| url.scheme() == "http");
+        let dev_tls = if speaks_http {
+            TlsSettings::Plain
+        } else {
+            TlsSettings::Dev {
+                folder: data.join(DEV_CA_FOLDER),
+            }
+        };
+        let Some(file) = file else {
+            let at = |port, tls| ListenerSettings {
+                address: on_loopback(port),
+                tls,
+            };
+            if issues_tokens && !self.dev {
+                let message = "there are no `listeners`, and the issuer speaks no plain http";
+                let hint = "say `listeners: { ext_authz: { … }, issuer: { address: …, tls: { certificate_file: …, key_file: … } } }`";
+                self.error("missing_tls", Location { line: 1, column: 1 }, message, hint);
+            }
+            return Listeners {
+                ext_authz: Some(at(9191, TlsSettings::Plain)),
+                issuer: issues_tokens.then(|| at(8443, dev_tls)),
+                admin: None,
+                telemetry: None,
+            };
+        };
+        let Stated(Some(file)) = file else {
+            return Listeners {
+                ext_authz: None,
+                issuer: None,
+                admin: None,
+                telemetry: None,
+            };
+        };
+        let mut taken = Vec::new();
+        Listeners {
+            ext_authz: self.listener("ext_authz", 9191, file.ext_authz.as_ref(), None, &mut taken),
+            issuer: self.listener("issuer", 8443, file.issuer.as_ref(), Some(&dev_tls), &mut taken),
+            admin: self.listener("admin", 8444, file.admin.as_ref(), Some(&dev_tls), &mut taken),
+            telemetry: self.listener("telemetry", 9464, file.telemetry.as_ref(), None, &mut taken),
+        }
+    }
+
+    /// One listener. `dev_tls` is what stands in for a certificate in dev, where one is needed.
+    fn listener(
+        &mut self,
+        name: &'static str,
+        port: u16,
+        file: Option<&ListenerFile>,
+        dev_tls: Option<&TlsSettings>,
+        taken: &mut Vec<(&'static str, ListenAddress, Location)>,
+    ) -> Option<ListenerSettings> {
+        let file = file?;
+        let (address, at) = match &file.address {
+            Some(address) => (address.value.0.clone(), address.location),
+            None => (on_loopback(port), file.at),
+        };
+        if let Some((other, _, first)) = taken.iter().find(|(_, other, _)| collide(other, &address)) {
+            let message = format!("`{address}` is taken by `{other}` in line {}", first.line);
+            self.error(
+                "duplicate_address",
+                at,
+                message,
+                "give each listener an address of its own",
+            );
+        }
+        taken.push((name, address.clone(), at));
+        if let ListenAddress::Tcp(socket) = address
+            && self.dev
+            && !socket.ip().is_loopback()
+        {
+            let message = format!("`{address}` is not on loopback, and `dev: true` is for loopback only");
+            self.error("dev_not_loopback", at, message, "say `127.0.0.1`, or leave `dev` out");
+        }
+        let tls = match (&file.tls, dev_tls) {
+            (Some(Stated(Some(tls))), _) => TlsSettings::Files {
+                certificate_file: self.path(&tls.certificate_file),
+                key_file: self.path(&tls.key_file),
+                client_ca_file: self.optional_path(tls.client_ca_file.as_ref()),
+            },
+            (Some(Stated(None)), _) | (None, None) => TlsSettings::Plain,
+            (None, Some(dev_tls)) => {
+                if !self.dev {
+                    let message = format!("the listener `{name}` has no `tls`, and it speaks no plain http");
+                    let hint = "say `tls: { certificate_file: …, key_file: … }`; with `dev: true` a local CA is made";
+                    self.error("missing_tls", at, message, hint);
+                }
+                dev_tls.clone()
+            }
+        };
+        Some(ListenerSettings { address, tls })
+    }
+}
+
+fn on_loopback(port: u16) -> ListenAddress {
+    ListenAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+}
+
+/// Whether two listeners cannot both bind.
+fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+            // port 0 means "any free one"
+            one.port() == other.port() && one.port() != 0 && overlap
+        }
+        _ => false,
+    }
+}

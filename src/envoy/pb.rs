@@ -1,0 +1,14 @@
+//! Generated from `proto/`: the messages of `ext_authz` v3 that we exchange with Envoy.
+//!
+//! The check path does not use them: [`super::view`] reads and [`super::reply`] writes the wire form directly. They are
+//! for clients (tests, the benchmark) and for holding the other two to the wire format.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated code; the text under proto/ is documented"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/envoy_pb.rs"));

@@ -1,0 +1,155 @@
+//! The compact serialization (RFC 7515 section 7.1), taken apart strictly and not yet believed.
+//!
+//! Three parts, canonical base64url, a header that is one JSON object and names an algorithm that
+//! we know. Whatever would change the meaning of the other parts refuses the token: `crit` with any
+//! content (we know no extension), `b64` (RFC 7797) and `zip`. Header members that offer a key
+//! (`jwk`, `jku`, `x5u`, `x5c`) are not looked at; only a DPoP proof asks for its `jwk`.
+//!
+//! The payload is bytes here: an access token's is claims ([`crate::jose::unverified`]).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::jose::alg::Algorithm;
+use crate::jose::json::{self, Limits};
+use crate::model::id::Kid;
+
+/// The longest token that is looked at, in bytes. Longer ones are refused before they are decoded.
+pub const TOKEN_BYTES_MAX: usize = 8192;
+
+/// Why a text is not a compact JWS. The messages are fixed: none repeats a part of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Malformed {
+    /// Longer than [`TOKEN_BYTES_MAX`].
+    #[error("the token is longer than 8192 bytes")]
+    TooLong,
+    /// Not three non-empty parts (the payload of a plain JWS may be empty).
+    #[error("the token is not a compact JWS of three parts")]
+    Parts,
+    /// A part is not base64url, is padded, or has a second spelling.
+    #[error("a part of the token is not canonical base64url")]
+    Base64,
+    /// The header is no JSON object, or one with duplicate members.
+    #[error("the token's header is not a JSON object with unique members")]
+    Header,
+    /// `alg` is absent, no string, `none`, or an algorithm that we do not verify.
+    #[error("the token's `alg` is absent or unknown")]
+    Algorithm,
+    /// `crit`, `b64` or `zip` is present.
+    #[error("the token's header holds an extension that is not understood")]
+    Extension,
+    /// `kid` or `typ` is no string, or no identifier.
+    #[error("the token's `kid` or `typ` is not a usable string")]
+    HeaderMember,
+    /// The payload is no JSON object, or one with duplicate members.
+    #[error("the token's payload is not a JSON object with unique members")]
+    Payload,
+}
+
+/// A compact JWS whose signature nobody has looked at.
+#[derive(Debug)]
+pub struct Compact<'a> {
+    signing_input: &'a str,
+    algorithm: Algorithm,
+    kid: Option<Kid>,
+    typ: Option<String>,
+    header: Map<String, Value>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'a> Compact<'a> {
+    /// Takes the token apart.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the rule that the text breaks.
+    pub fn parse(token: &'a str) -> Result<Self, Malformed> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Malformed::TooLong);
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(Malformed::Parts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Malformed::Parts)?;
+        if header.is_empty() || signature.is_empty() || payload.contains('.') {
+            return Err(Malformed::Parts);
+        }
+        let header = json::object(&decode(header)?, Limits::TOKEN).map_err(|_| Malformed::Header)?;
+        // SECURITY: each of these changes what the signature or the payload means (attacks A18-A20).
+        if ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name)) {
+            return Err(Malformed::Extension);
+        }
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .and_then(Algorithm::parse)
+            .ok_or(Malformed::Algorithm)?;
+        let kid = text_member(&header, "kid")?
+            .map(Kid::parse)
+            .transpose()
+            .map_err(|_| Malformed::HeaderMember)?;
+        let typ = text_member(&header, "typ")?.map(str::to_owned);
+        Ok(Self {
+            signing_input,
+            algorithm,
+            kid,
+            typ,
+            payload: decode(payload)?,
+            signature: decode(signature)?,
+            header,
+        })
+    }
+
+    /// `alg`: what the signer claims to have used. Nothing follows from it but a refusal.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// `kid`.
+    #[must_use]
+    pub fn kid(&self) -> Option<&Kid> {
+        self.kid.as_ref()
+    }
+
+    /// `typ` as it is written.
+    #[must_use]
+    pub fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    /// The key that a DPoP proof carries (RFC 9449 section 4.2).
+    pub(crate) fn embedded_key(&self) -> Option<&Value> {
+        self.header.get("jwk")
+    }
+
+    /// What was signed: header and payload in their encoded form.
+    pub(crate) fn signing_input(&self) -> &'a str {
+        self.signing_input
+    }
+
+    /// The payload, which nothing vouches for yet.
+    pub(crate) fn payload_unverified(&self) -> &[u8] {
+        &self.payload
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Decodes canonical base64url: no padding, no white space, no bits that a decoder would drop. So
+/// that a token has one spelling, and with it one digest (attack A31, case J21).
+fn decode(part: &str) -> Result<Vec<u8>, Malformed> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Malformed::Base64)
+}
+
+fn text_member<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str>, Malformed> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Malformed::HeaderMember),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! For tests: tokens that no honest signer makes.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::jose::alg::Algorithm;
+use crate::jose::key::KeySet;
+use crate::jose::sign::SigningKey;
+use crate::jose::unverified::Unverified;
+use crate::jose::verify::{Claims, Expectations, TokenTypes, Verified, VerifyError, verify};
+use crate::model::id::Issuer;
+use crate::model::time::Timestamp;
+
+/// The moment at which every test of this room takes place.
+pub(super) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+pub(super) const ISSUER: &str = "https://issuer.example";
+pub(super) const AUDIENCE: &str = "api://orders";
+pub(super) const LEEWAY: Duration = Duration::from_secs(30);
+
+/// One key for each algorithm that we sign with; made once, since RSA keys take their time.
+pub(super) fn key(algorithm: Algorithm) -> &'static SigningKey {
+    static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
+        SigningKey::ALGORITHMS
+            .into_iter()
+            .map(|algorithm| SigningKey::generate(algorithm).expect("the library makes keys"))
+            .collect()
+    });
+    KEYS.iter()
+        .find(|key| key.algorithm() == algorithm)
+        .expect("an algorithm that we sign with")
+}
+
+/// A key of an algorithm that the tests' authorization server does not have.
+pub(super) fn foreign_key() -> &'static SigningKey {
+    static KEY: LazyLock<SigningKey> =
+        LazyLock::new(|| SigningKey::generate(Algorithm::Es256).expect("the library makes keys"));
+    &KEY
+}
+
+/// The set of this one key.
+pub(super) fn set_of(key: &SigningKey) -> KeySet {
+    KeySet::from_keys(vec![key.verifying_key()])
+}
+
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Header and payload as they are given, and a true signature over them.
+pub(super) fn forge(key: &SigningKey, header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", encode(header), encode(payload));
+    let signature = key.signature(input.as_bytes()).expect("the library signs");
+    format!("{input}.{}", encode(signature))
+}
+
+/// Header and payload as they are given, and an HMAC-SHA256 over them.
+pub(super) fn forge_mac(secret: &[u8], header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", encode(header), encode(payload));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input.as_bytes());
+    format!("{input}.{}", encode(tag))
+}
+
+/// The header that the key writes itself.
+pub(super) fn header_of(key: &SigningKey) -> String {
+    format!(
+        r#"{{"alg":"{}","kid":"{}","typ":"JWT"}}"#,
+        key.algorithm().as_str(),
+        key.kid()
+    )
+}
+
+/// Claims that pass, with what is given in place of or besides them. `null` as a text leaves out.
+pub(super) fn claims_with(changes: &[(&str, &str)]) -> String {
+    let mut members: Vec<(&str, String)> = vec![
+        ("iss", format!("\"{ISSUER}\"")),
+        ("aud", format!("\"{AUDIENCE}\"")),
+        ("sub", "\"alice\"".to_owned()),
+        ("jti", "\"t1\"".to_owned()),
+        ("iat", (NOW.unix_seconds() - 10).to_string()),
+        ("exp", (NOW.unix_seconds() + 300).to_string()),
+    ];
+    for (name, value) in changes {
+        members.retain(|(other, _)| other != name);
+        if *value != ABSENT {
+            members.push((name, (*value).to_owned()));
+        }
+    }
+    let members: Vec<String> = members
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// Leaves a claim out, see [`claims_with`].
+pub(super) const ABSENT: &str = "(absent)";
+
+/// What the tests' authorization server is expected to write, at [`NOW`].
+pub(super) fn verify_now(token: &str, keys: &KeySet, algorithms: &[Algorithm]) -> Result<Verified<Claims>, Refusal> {
+    verify_as(token, keys, algorithms, &TokenTypes::Usual)
+}
+
+pub(super) fn verify_as(
+    token: &str,
+    keys: &KeySet,
+    algorithms: &[Algorithm],
+    token_types: &TokenTypes,
+) -> Result<Verified<Claims>, Refusal> {
+    let issuer = Issuer::parse(ISSUER).expect("valid");
+    let expect = Expectations {
+        issuer: &issuer,
+        audiences: &[AUDIENCE.to_owned()],
+        algorithms,
+        token_types,
+        leeway: LEEWAY,
+        now: NOW,
+    };
+    let token = Unverified::parse(token).map_err(Refusal::Malformed)?;
+    verify(&token, keys, &expect).map_err(Refusal::Unbelieved)
+}
+
+/// Where a token was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Malformed(crate::jose::unverified::Malformed),
+    Unbelieved(VerifyError),
+}

@@ -1,0 +1,213 @@
+//! Certificates of a listener, replaced while connections are made.
+//!
+//! A configuration is built whole, from files that were all read, and then swapped in: a half-written key file leaves the
+//! last good one in force. Connections that stand keep what they were made with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Clock;
+use crate::net::dev_ca::{self, DevCaError};
+use crate::net::limits::Protocol;
+use crate::net::settings::TlsSettings;
+
+/// The TLS side of one listener.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    protocol: Protocol,
+    current: ArcSwap<ServerConfig>,
+}
+
+/// Where certificates come from.
+#[derive(Debug, Clone)]
+struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// A listener's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds something else.
+    #[error("cannot use `{file}` as {role}: {reason}", file = file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What it should hold.
+        role: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The files do not go together.
+    #[error("the certificate `{file}` and its key do not go together: {source}", file = file.display())]
+    Pair {
+        /// The certificate's file.
+        file: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// The local CA cannot be made.
+    #[error(transparent)]
+    DevCa(#[from] DevCaError),
+}
+
+impl Tls {
+    /// The TLS that these settings ask for: none for [`TlsSettings::Plain`].
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file.
+    pub fn load(settings: &TlsSettings, protocol: Protocol, clock: &dyn Clock) -> Result<Option<Arc<Self>>, TlsError> {
+        let files = match settings {
+            TlsSettings::Plain => return Ok(None),
+            TlsSettings::Dev { folder } => {
+                let made = dev_ca::ensure(folder, clock.now())?;
+                TlsFiles {
+                    certificate: made.certificate_file,
+                    key: made.key_file,
+                    client_ca: None,
+                }
+            }
+            TlsSettings::Files {
+                certificate_file,
+                key_file,
+                client_ca_file,
+            } => TlsFiles {
+                certificate: certificate_file.clone(),
+                key: key_file.clone(),
+                client_ca: client_ca_file.clone(),
+            },
+        };
+        let config = files.read(protocol)?;
+        Ok(Some(Arc::new(Self {
+            files,
+            protocol,
+            current: ArcSwap::from_pointee(config),
+        })))
+    }
+
+    /// Reads the files again. What was in force stays so if they cannot be used.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(self.files.read(self.protocol)?));
+        Ok(())
+    }
+
+    /// Accepts a connection by what is in force now.
+    pub(in crate::net) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+}
+
+impl TlsFiles {
+    fn read(&self, protocol: Protocol) -> Result<ServerConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = certificates(&self.certificate, "a certificate chain (PEM)")?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::File {
+            file: self.key.clone(),
+            role: "a private key (PEM)",
+            reason: error.to_string(),
+        })?;
+        let pair = |source| TlsError::Pair {
+            file: self.certificate.clone(),
+            source,
+        };
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(pair)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let unusable = |reason: String| TlsError::File {
+                    file: file.clone(),
+                    role: "the certificates of those who sign clients' (PEM)",
+                    reason,
+                };
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(file, "the certificates of those who sign clients' (PEM)")? {
+                    roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .map_err(|error| unusable(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        config.alpn_protocols = match protocol {
+            Protocol::Grpc => vec![b"h2".to_vec()],
+            Protocol::Web => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        Ok(config)
+    }
+}
+
+fn certificates(file: &Path, role: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |reason: String| TlsError::File {
+        file: file.to_owned(),
+        role,
+        reason,
+    };
+    let certificates = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unusable("it holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn a_broken_file_is_named_and_leaves_the_last_good_ones_in_force() {
+        let folder = tempfile::tempdir().expect("folder");
+        let clock = SystemClock::start();
+        let dev = TlsSettings::Dev {
+            folder: folder.path().to_owned(),
+        };
+        let tls = Tls::load(&dev, Protocol::Web, &clock).expect("loads").expect("is TLS");
+        let before = Arc::as_ptr(&tls.current.load_full());
+        tls.reload().expect("reads again");
+        let reloaded = Arc::as_ptr(&tls.current.load_full());
+        assert_ne!(before, reloaded);
+        std::fs::write(&tls.files.key, "half a").expect("writes");
+        let error = tls.reload().expect_err("is broken").to_string();
+        assert!(error.contains(&format!("`{}`", tls.files.key.display())), "{error}");
+        assert_eq!(reloaded, Arc::as_ptr(&tls.current.load_full()));
+        assert!(
+            Tls::load(&TlsSettings::Plain, Protocol::Grpc, &clock)
+                .expect("loads")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_missing_certificate_is_named() {
+        let settings = TlsSettings::Files {
+            certificate_file: "/nonexistent/cert.pem".into(),
+            key_file: "/nonexistent/key.pem".into(),
+            client_ca_file: None,
+        };
+        let error = Tls::load(&settings, Protocol::Grpc, &SystemClock::start()).expect_err("is missing");
+        assert!(
+            error
+                .to_string()
+                .contains("`/nonexistent/cert.pem` as a certificate chain"),
+            "{error}"
+        );
+    }
+}

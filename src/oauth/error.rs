@@ -1,0 +1,317 @@
+//! What goes wrong, from inside and from outside.
+//!
+//! [`OAuthError`] holds the exact reason; [`OAuthError::code`] maps it, in one match, to the closed
+//! vocabulary of RFC 6749 section 5.2 and its extensions, and [`OAuthError::error_code`] to our own
+//! stable name. The text for the peer is built from constants and from what the peer sent.
+//!
+//! Where the RFC and Okta differ, the RFC wins: a refusal by policy is 400 here, since RFC 6749
+//! keeps 401 for `invalid_client`.
+
+use crate::model::scope::InvalidScope;
+use crate::oauth::access::AccessDenial;
+use crate::oauth::claims::ClaimFailure;
+use crate::oauth::request::MalformedRequest;
+
+/// The `error` of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// RFC 6749 section 5.2.
+    InvalidRequest,
+    /// RFC 6749 section 5.2.
+    InvalidClient,
+    /// RFC 6749 section 5.2.
+    UnauthorizedClient,
+    /// RFC 6749 section 5.2.
+    UnsupportedGrantType,
+    /// RFC 6749 section 5.2.
+    InvalidScope,
+    /// RFC 6749 section 4.1.2.1; at the token endpoint by Okta's model.
+    AccessDenied,
+    /// OpenID Connect Core section 3.1.2.6; at the token endpoint by Okta's model.
+    ConsentRequired,
+    /// RFC 6749 section 4.1.2.1.
+    ServerError,
+    /// RFC 6749 section 4.1.2.1.
+    TemporarilyUnavailable,
+}
+
+impl ErrorCode {
+    /// The text on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::AccessDenied => "access_denied",
+            Self::ConsentRequired => "consent_required",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+/// Whose fault an error is: it decides how loud the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The peer's.
+    Caller,
+    /// The configuration's.
+    Operator,
+    /// Ours.
+    Us,
+}
+
+/// Why a request of the issuer's endpoints fails.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// The request has no form that can be read.
+    #[error(transparent)]
+    Malformed(#[from] MalformedRequest),
+    /// A parameter that the endpoint needs is missing.
+    #[error("the parameter `{0}` is missing")]
+    MissingParameter(&'static str),
+    /// The client did not authenticate. One text for every cause (attack F16).
+    #[error("client authentication failed")]
+    ClientAuthentication(AuthenticationFailure),
+    /// We do not know the grant type.
+    #[error("the grant type is not supported")]
+    UnsupportedGrantType,
+    /// We know the grant type, and this client may not use it.
+    #[error("the client is not registered for the grant type `{0}`")]
+    GrantNotAllowed(&'static str),
+    /// A public client asks for a grant that needs a proof.
+    #[error("a public client cannot use the grant type `{0}`")]
+    PublicClient(&'static str),
+    /// The `scope` breaks the grammar.
+    #[error("the parameter `scope` is malformed: {0}")]
+    MalformedScope(#[from] InvalidScope),
+    /// The access policies refuse.
+    #[error(transparent)]
+    Access(#[from] AccessDenial),
+    /// A claim has no value.
+    #[error(transparent)]
+    Claim(#[from] ClaimFailure),
+    /// Signing, the store, or another part of ours failed; the cause is in the log alone.
+    #[error("the server could not complete the request")]
+    Internal(#[source] Cause),
+}
+
+/// Why a client did not authenticate: for the log, never for the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationFailure {
+    /// The request names no client.
+    #[error("the request names no client")]
+    Missing,
+    /// The Authorization header is no readable Basic credential.
+    #[error("the Authorization header is no readable Basic credential")]
+    MalformedBasic,
+    /// There is no such client.
+    #[error("there is no such client")]
+    UnknownClient,
+    /// The secret is none of the client's.
+    #[error("the secret is none of the client's")]
+    WrongSecret,
+    /// A confidential client sent no secret.
+    #[error("a confidential client sent no secret")]
+    SecretMissing,
+    /// A public client sent a secret.
+    #[error("a public client sent a secret")]
+    SecretOfPublicClient,
+}
+
+impl AuthenticationFailure {
+    /// The stable name for logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing_client_credentials",
+            Self::MalformedBasic => "invalid_basic_auth_creds",
+            Self::UnknownClient => "unknown_client",
+            Self::WrongSecret => "invalid_client_secret",
+            Self::SecretMissing => "client_secret_missing",
+            Self::SecretOfPublicClient => "client_secret_of_public_client",
+        }
+    }
+}
+
+/// A cause that is kept for the log, whatever its type.
+pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+impl OAuthError {
+    /// An error of ours, with its cause.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// The `error` of the response.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        use ErrorCode as E;
+        match self {
+            Self::Malformed(_) | Self::MissingParameter(_) => E::InvalidRequest,
+            Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
+            Self::UnsupportedGrantType => E::UnsupportedGrantType,
+            Self::GrantNotAllowed(_) | Self::PublicClient(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => {
+                E::UnauthorizedClient
+            }
+            Self::MalformedScope(_)
+            | Self::Access(
+                AccessDenial::UnknownScope(_)
+                | AccessDenial::ScopeNeedsUser(_)
+                | AccessDenial::OfflineAccessNotAllowed
+                | AccessDenial::NoScope,
+            ) => E::InvalidScope,
+            Self::Access(AccessDenial::ConsentRequired(_)) => E::ConsentRequired,
+            Self::Access(
+                AccessDenial::UserNotActive
+                | AccessDenial::UserNotAssigned
+                | AccessDenial::NoMatchingPolicy
+                | AccessDenial::ScopeDenied(_),
+            ) => E::AccessDenied,
+            Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
+        }
+    }
+
+    /// Our own, finer name: stable, for people and programs that want to tell the causes apart.
+    #[must_use]
+    pub const fn error_code(&self) -> &'static str {
+        match self {
+            Self::Malformed(malformed) => malformed.error_code(),
+            Self::MissingParameter(_) => "missing_parameter",
+            // SECURITY: finer names here would tell whether a client exists.
+            Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => "client_authentication_failed",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::GrantNotAllowed(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => "grant_not_allowed",
+            Self::PublicClient(_) => "public_client",
+            Self::MalformedScope(_) => "malformed_scope",
+            Self::Access(AccessDenial::UnknownScope(_)) => "no_matching_scope",
+            Self::Access(AccessDenial::ScopeNeedsUser(_)) => "openid_not_allowed_client_creds",
+            Self::Access(AccessDenial::OfflineAccessNotAllowed) => "offline_access_not_allowed",
+            Self::Access(AccessDenial::NoScope) => "no_default_scopes",
+            Self::Access(AccessDenial::ConsentRequired(_)) => "consent_required",
+            Self::Access(AccessDenial::UserNotActive) => "user_not_active",
+            Self::Access(AccessDenial::UserNotAssigned) => "user_not_assigned",
+            Self::Access(AccessDenial::NoMatchingPolicy) => "no_matching_policy",
+            Self::Access(AccessDenial::ScopeDenied(_)) => "scope_denied",
+            Self::Access(AccessDenial::UnknownServer) => "unknown_authorization_server",
+            Self::Claim(_) => "claim_evaluation_failure",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The HTTP status: 400, but for a client that did not authenticate and for our own failures.
+    #[must_use]
+    pub const fn http_status(&self) -> u16 {
+        match (self, self.code()) {
+            (Self::Malformed(MalformedRequest::TooLarge), _) => 413,
+            (_, ErrorCode::InvalidClient) => 401,
+            (_, ErrorCode::ServerError) => 500,
+            (_, ErrorCode::TemporarilyUnavailable) => 503,
+            _ => 400,
+        }
+    }
+
+    /// The `error_description`: what is wrong, in the characters that RFC 6749 section 5.2 allows.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let allowed = |character: char| {
+            let plain = matches!(character, '\x20'..='\x7e') && !matches!(character, '"' | '\\');
+            if plain { character } else { '?' }
+        };
+        self.to_string().chars().take(500).map(allowed).collect()
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Claim(_) => Fault::Operator,
+            Self::Internal(_) | Self::Access(AccessDenial::UnknownServer) => Fault::Us,
+            Self::Malformed(_)
+            | Self::MissingParameter(_)
+            | Self::ClientAuthentication(_)
+            | Self::UnsupportedGrantType
+            | Self::GrantNotAllowed(_)
+            | Self::PublicClient(_)
+            | Self::MalformedScope(_)
+            | Self::Access(_) => Fault::Caller,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn retryable(&self) -> bool {
+        matches!(self, Self::Internal(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::scope::ScopeSet;
+
+    #[test]
+    fn case_063_every_failed_authentication_looks_the_same_from_outside() {
+        use AuthenticationFailure as F;
+        let outside = |failure| {
+            let error = OAuthError::ClientAuthentication(failure);
+            (
+                error.code(),
+                error.error_code(),
+                error.http_status(),
+                error.description(),
+            )
+        };
+        let first = outside(F::UnknownClient);
+        assert_eq!(first.2, 401);
+        for failure in [
+            F::Missing,
+            F::MalformedBasic,
+            F::WrongSecret,
+            F::SecretMissing,
+            F::SecretOfPublicClient,
+        ] {
+            assert_eq!(outside(failure), first);
+        }
+    }
+
+    #[test]
+    fn case_036_a_description_holds_allowed_characters_only() {
+        let error = OAuthError::Claim(ClaimFailure {
+            claim: "a\"b\\c\n\u{e9}".to_owned(),
+            problem: "x",
+        });
+        assert_eq!(error.description(), "the claim `a?b?c??` could not be evaluated: x");
+    }
+
+    #[test]
+    fn what_is_inside_of_our_own_failures_stays_inside() {
+        let error = OAuthError::internal("disk /var/lib/secret-path is full");
+        assert_eq!(error.description(), "the server could not complete the request");
+        assert_eq!((error.http_status(), error.fault()), (500, Fault::Us));
+    }
+
+    #[test]
+    fn the_outcomes_of_policy_are_told_apart() {
+        let scopes = ScopeSet::parse("a").expect("valid");
+        let of = |denial: AccessDenial| {
+            let error = OAuthError::from(denial);
+            (error.code().as_str(), error.error_code(), error.http_status())
+        };
+        assert_eq!(
+            of(AccessDenial::NoMatchingPolicy),
+            ("access_denied", "no_matching_policy", 400)
+        );
+        assert_eq!(
+            of(AccessDenial::ScopeDenied(scopes.clone())),
+            ("access_denied", "scope_denied", 400)
+        );
+        assert_eq!(
+            of(AccessDenial::UnknownScope(scopes)),
+            ("invalid_scope", "no_matching_scope", 400)
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! The metadata documents: RFC 8414, and OpenID Connect Discovery.
+//!
+//! They list what is built, and grow with it: a value that is listed works, and one that is not
+//! listed is refused (case 147). Custom scopes are named only where `metadata: true` says so; custom
+//! claims never are.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::model::id::{AuthorizationServerId, Issuer};
+use crate::oauth::access::Server;
+use crate::oauth::grant::GrantType;
+
+/// The grants that the token endpoint answers.
+pub const GRANTS: [GrantType; 1] = [GrantType::ClientCredentials];
+
+/// The issuer of a local authorization server: `{public_url}/oauth2/{id}`. It comes from the
+/// configuration alone, never from a request (attack F26).
+///
+/// # Panics
+/// Never for a server id that `oauth::access::compile` accepted: it has at most 100 characters.
+#[must_use]
+pub fn issuer_of(public_url: &Url, id: &AuthorizationServerId) -> Issuer {
+    let base = public_url.as_str().trim_end_matches('/');
+    Issuer::parse(&format!("{base}/oauth2/{id}")).expect("a checked URL and a checked name make an issuer")
+}
+
+/// The RFC 8414 document.
+#[must_use]
+pub fn authorization_server(issuer: &Issuer, server: &Server) -> Value {
+    let at = |path: &str| format!("{issuer}/v1/{path}");
+    let public: Vec<&str> = server
+        .scopes
+        .iter()
+        .filter(|(_, info)| info.metadata)
+        .map(|(scope, _)| scope.as_str())
+        .collect();
+    let methods = ["client_secret_basic", "client_secret_post"];
+    json!({
+        "issuer": issuer.as_str(),
+        "token_endpoint": at("token"),
+        "jwks_uri": at("keys"),
+        "revocation_endpoint": at("revoke"),
+        "scopes_supported": public,
+        "response_types_supported": [],
+        "grant_types_supported": GRANTS.map(GrantType::wire_name),
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+    })
+}
+
+/// The OpenID Connect document: the same, with what OpenID Connect Discovery section 3 adds.
+#[must_use]
+pub fn openid_configuration(issuer: &Issuer, server: &Server) -> Value {
+    let mut document = authorization_server(issuer, server);
+    document["subject_types_supported"] = json!(["public"]);
+    document["id_token_signing_alg_values_supported"] = json!([server.algorithm.as_str()]);
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_is_the_public_url_and_the_name_whatever_slashes_it_ends_with() {
+        let id = AuthorizationServerId::parse("transfers").expect("valid");
+        for (base, issuer) in [
+            ("https://127.0.0.1:8443", "https://127.0.0.1:8443/oauth2/transfers"),
+            (
+                "https://bank.example/auth/",
+                "https://bank.example/auth/oauth2/transfers",
+            ),
+        ] {
+            assert_eq!(issuer_of(&Url::parse(base).expect("valid"), &id).as_str(), issuer);
+        }
+    }
+}

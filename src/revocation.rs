@@ -1,0 +1,442 @@
+//! The one truth that issuer and gate share: what is dead, and since when.
+//!
+//! A revocation is a fact in an in-memory table. [`Revocations::revoke`] returns only when every
+//! check that starts later sees the fact; that is the whole promise, and `tests` race it a million
+//! times.
+//!
+//! How a cached verdict stays cheap and still dies at once:
+//!
+//! 1. Each fact moves the table's *epoch* on by one, before `revoke` returns.
+//! 2. A verdict carries the epoch that it was judged under. Same epoch: nothing was revoked since,
+//!    no look-up. Another epoch: one look-up in the table, and the verdict is stamped anew.
+//! 3. A reader takes the epoch **before** it looks the token up. A fact that arrives in between
+//!    leaves the stamp too old, which costs one more look-up; never the other way round.
+//!
+//! Facts about a session, subject, client or server say "dead since": they kill the tokens issued
+//! up to and including that second, and those that do not say when they were issued.
+//!
+//! **Memory** is bounded by [`RevocationSettings::bytes_max`]. When single-token facts of one server
+//! fill it, they are replaced by one stricter fact, "every token of this server up to now": an
+//! overflow makes the gate refuse more, never less.
+//!
+//! Not here: telling other nodes, and keeping facts across restarts. The issuer's store does that
+//! and replays into this table.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::model::event::CacheStats;
+use crate::model::id::{AuthorizationServerId, ClientId, Jti, Kid, Subject};
+use crate::model::time::Timestamp;
+use crate::policy::caller::TokenFacts;
+
+/// One fact: what is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    /// One token (RFC 7009).
+    Token {
+        /// Whose token.
+        server: AuthorizationServerId,
+        /// Its `jti`.
+        jti: Jti,
+        /// Its `exp`: the fact is forgotten some time after it.
+        until: Timestamp,
+    },
+    /// Every token of a session or grant (`sid`).
+    Session {
+        /// Whose session.
+        server: AuthorizationServerId,
+        /// The `sid` of its tokens.
+        session: String,
+        /// Tokens issued up to this second are dead.
+        before: Timestamp,
+    },
+    /// Every token of a subject.
+    Subject {
+        /// Whose subject; `None` for every server's.
+        server: Option<AuthorizationServerId>,
+        /// The `sub` of the tokens.
+        subject: Subject,
+        /// Tokens issued up to this second are dead.
+        before: Timestamp,
+    },
+    /// Every token of a client, whichever server issued it.
+    Client {
+        /// The client.
+        client: ClientId,
+        /// Tokens issued up to this second are dead.
+        before: Timestamp,
+    },
+    /// Every token that this key signed, for good.
+    Key {
+        /// Whose key.
+        server: AuthorizationServerId,
+        /// The key.
+        kid: Kid,
+    },
+    /// Every token of a server.
+    Server {
+        /// Which server.
+        server: AuthorizationServerId,
+        /// Tokens issued up to this second are dead.
+        before: Timestamp,
+    },
+}
+
+impl Revocation {
+    /// The word for logs and metrics ([`crate::model::event::Event::Revoked`]).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Token { .. } => "token",
+            Self::Session { .. } => "session",
+            Self::Subject { .. } => "subject",
+            Self::Client { .. } => "client",
+            Self::Key { .. } => "key",
+            Self::Server { .. } => "server",
+        }
+    }
+}
+
+/// Everything about a token by which it can be revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct Life<'a> {
+    /// The server that vouches for it.
+    pub server: &'a AuthorizationServerId,
+    /// Its `jti`.
+    pub jti: Option<&'a Jti>,
+    /// Its `sid`.
+    pub session: Option<&'a str>,
+    /// Its `sub`.
+    pub subject: Option<&'a Subject>,
+    /// Its client.
+    pub client: Option<&'a ClientId>,
+    /// The key that signed it.
+    pub kid: Option<&'a Kid>,
+    /// Its `iat`. A token without one was issued before every "dead since".
+    pub issued_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a TokenFacts> for Life<'a> {
+    fn from(facts: &'a TokenFacts) -> Self {
+        Self {
+            server: &facts.server,
+            jti: facts.jti.as_ref(),
+            session: facts.session.as_deref(),
+            subject: facts.subject.as_ref(),
+            client: facts.client.as_ref(),
+            kid: facts.kid.as_ref(),
+            issued_at: facts.issued_at,
+        }
+    }
+}
+
+/// How much is remembered, and for how long.
+#[derive(Debug, Clone)]
+pub struct RevocationSettings {
+    /// The bytes that the table may hold.
+    pub bytes_max: u64,
+    /// The longest life of an access token: a "dead since" older than this kills nothing any more.
+    pub token_lifetime_max: Duration,
+}
+
+impl Default for RevocationSettings {
+    fn default() -> Self {
+        Self {
+            bytes_max: 256 * 1024 * 1024,
+            // 31 days: longer than any provider lets an access token live (Okta: 24 h, Auth0: 30 days).
+            token_lifetime_max: Duration::from_secs(31 * 24 * 3600),
+        }
+    }
+}
+
+/// The table of facts.
+#[derive(Debug)]
+pub struct Revocations {
+    settings: RevocationSettings,
+    clock: Arc<dyn Clock>,
+    table: RwLock<Table>,
+    /// INVARIANT: moved on under the table's write lock, after the table has changed.
+    epoch: AtomicU64,
+}
+
+/// What is dead, by server first.
+#[derive(Debug, Default)]
+struct Table {
+    servers: HashMap<AuthorizationServerId, ServerFacts>,
+    subjects: HashMap<Subject, Timestamp>,
+    clients: HashMap<ClientId, Timestamp>,
+    bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct ServerFacts {
+    before: Option<Timestamp>,
+    keys: HashMap<Kid, ()>,
+    tokens: HashMap<Jti, Timestamp>,
+    sessions: HashMap<Box<str>, Timestamp>,
+    subjects: HashMap<Subject, Timestamp>,
+}
+
+/// What one fact costs beside its text: the entry, its counters, its share of the table's slack.
+const FACT_BYTES: u64 = 96;
+
+/// A token is accepted for this long after its `exp` at most (the largest leeway that can be
+/// configured), so a fact about it is kept for at least as long.
+const LEEWAY_MAX: Duration = Duration::from_secs(60);
+
+impl std::fmt::Debug for dyn Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl Revocations {
+    /// An empty table with the default bounds.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::with_settings(RevocationSettings::default(), clock)
+    }
+
+    /// An empty table.
+    #[must_use]
+    pub fn with_settings(settings: RevocationSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            clock,
+            table: RwLock::default(),
+            epoch: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes it dead. When this returns, every check that starts later sees it.
+    pub fn revoke(&self, revocation: Revocation) {
+        let mut table = self.table.write();
+        let crowded = match &revocation {
+            Revocation::Token { server, .. } => Some(server.clone()),
+            _ => None,
+        };
+        table.insert(revocation);
+        if table.bytes > self.settings.bytes_max {
+            table.prune(self.clock.now(), self.settings.token_lifetime_max);
+            if let Some(server) = crowded
+                && table.bytes > self.settings.bytes_max
+            {
+                table.collapse(&server, self.clock.now());
+            }
+        }
+        // Release: who sees the new epoch sees the table; who holds the lock next sees both.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// The number of facts there have been. A verdict judged under the same number still holds.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether the token is dead, and by which kind of fact.
+    #[must_use]
+    pub fn dead(&self, life: &Life<'_>) -> Option<&'static str> {
+        self.table.read().dead(life)
+    }
+
+    /// Forgets the facts that can kill no living token any more.
+    pub fn prune(&self, now: Timestamp) {
+        // No new epoch: what is forgotten has expired by itself.
+        self.table.write().prune(now, self.settings.token_lifetime_max);
+    }
+
+    /// How much is remembered (`hits` and `misses` are not counted here).
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let table = self.table.read();
+        CacheStats {
+            entries: table.len(),
+            bytes: table.bytes,
+            bytes_max: self.settings.bytes_max,
+            hits: 0,
+            misses: 0,
+        }
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    fn insert(&mut self, revocation: Revocation) {
+        let added = match revocation {
+            Revocation::Token { server, jti, until } => {
+                let weight = jti.as_str().len();
+                keep_latest(&mut self.servers.entry(server).or_default().tokens, jti, until).then_some(weight)
+            }
+            Revocation::Session {
+                server,
+                session,
+                before,
+            } => {
+                let weight = session.len();
+                let sessions = &mut self.servers.entry(server).or_default().sessions;
+                keep_latest(sessions, session.into_boxed_str(), before).then_some(weight)
+            }
+            Revocation::Subject {
+                server,
+                subject,
+                before,
+            } => {
+                let weight = subject.as_str().len();
+                let subjects = match server {
+                    Some(server) => &mut self.servers.entry(server).or_default().subjects,
+                    None => &mut self.subjects,
+                };
+                keep_latest(subjects, subject, before).then_some(weight)
+            }
+            Revocation::Client { client, before } => {
+                let weight = client.as_str().len();
+                keep_latest(&mut self.clients, client, before).then_some(weight)
+            }
+            Revocation::Key { server, kid } => {
+                let weight = kid.as_str().len();
+                let keys = &mut self.servers.entry(server).or_default().keys;
+                keys.insert(kid, ()).is_none().then_some(weight)
+            }
+            Revocation::Server { server, before } => {
+                let facts = self.servers.entry(server).or_default();
+                facts.before = facts.before.max(Some(before));
+                None
+            }
+        };
+        if let Some(text) = added {
+            self.bytes += weigh(text);
+        }
+    }
+
+    fn dead(&self, life: &Life<'_>) -> Option<&'static str> {
+        let issued_by = |before: &Timestamp| life.issued_at.is_none_or(|issued_at| issued_at <= *before);
+        if let Some(facts) = self.servers.get(life.server) {
+            if facts.before.as_ref().is_some_and(issued_by) {
+                return Some("the authorization server's tokens are revoked");
+            }
+            if life.kid.is_some_and(|kid| facts.keys.contains_key(kid)) {
+                return Some("the signing key is revoked");
+            }
+            if life.jti.is_some_and(|jti| facts.tokens.contains_key(jti)) {
+                return Some("the token is revoked");
+            }
+            if life
+                .session
+                .and_then(|session| facts.sessions.get(session))
+                .is_some_and(issued_by)
+            {
+                return Some("the session is revoked");
+            }
+            if life
+                .subject
+                .and_then(|subject| facts.subjects.get(subject))
+                .is_some_and(issued_by)
+            {
+                return Some("the subject's tokens are revoked");
+            }
+        }
+        if life
+            .subject
+            .and_then(|subject| self.subjects.get(subject))
+            .is_some_and(issued_by)
+        {
+            return Some("the subject's tokens are revoked");
+        }
+        life.client
+            .and_then(|client| self.clients.get(client))
+            .is_some_and(issued_by)
+            .then_some("the client's tokens are revoked")
+    }
+
+    fn prune(&mut self, now: Timestamp, token_lifetime_max: Duration) {
+        let expired = now.minus(LEEWAY_MAX);
+        let forgotten = expired.minus(token_lifetime_max);
+        let mut freed = 0;
+        for facts in self.servers.values_mut() {
+            freed += retain_after(&mut facts.tokens, expired, |jti| jti.as_str().len());
+            freed += retain_after(&mut facts.sessions, forgotten, |session| session.len());
+            freed += retain_after(&mut facts.subjects, forgotten, |subject| subject.as_str().len());
+            facts.before = facts.before.filter(|before| *before >= forgotten);
+        }
+        freed += retain_after(&mut self.subjects, forgotten, |subject| subject.as_str().len());
+        freed += retain_after(&mut self.clients, forgotten, |client| client.as_str().len());
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    /// Trades every single-token fact of a server for one stricter fact.
+    fn collapse(&mut self, server: &AuthorizationServerId, now: Timestamp) {
+        let Some(facts) = self.servers.get_mut(server) else {
+            return;
+        };
+        let freed: u64 = facts.tokens.keys().map(|jti| weigh(jti.as_str().len())).sum();
+        facts.tokens = HashMap::new();
+        facts.before = facts.before.max(Some(now));
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    fn len(&self) -> u64 {
+        let of_servers: usize = self
+            .servers
+            .values()
+            .map(|facts| {
+                facts.keys.len()
+                    + facts.tokens.len()
+                    + facts.sessions.len()
+                    + facts.subjects.len()
+                    + usize::from(facts.before.is_some())
+            })
+            .sum();
+        u64::try_from(of_servers + self.subjects.len() + self.clients.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Writes the later of two moments; says whether the key is new.
+fn keep_latest<K: Eq + std::hash::Hash>(facts: &mut HashMap<K, Timestamp>, key: K, moment: Timestamp) -> bool {
+    match facts.entry(key) {
+        Entry::Occupied(mut known) => {
+            let latest = moment.max(*known.get());
+            known.insert(latest);
+            false
+        }
+        Entry::Vacant(free) => {
+            free.insert(moment);
+            true
+        }
+    }
+}
+
+/// Drops the facts of moments before `oldest`; gives the bytes that they weighed.
+fn retain_after<K: Eq + std::hash::Hash>(
+    facts: &mut HashMap<K, Timestamp>,
+    oldest: Timestamp,
+    text: impl Fn(&K) -> usize,
+) -> u64 {
+    let mut freed = 0;
+    facts.retain(|key, moment| {
+        let keep = *moment >= oldest;
+        if !keep {
+            freed += weigh(text(key));
+        }
+        keep
+    });
+    if facts.len() < facts.capacity() / 4 {
+        facts.shrink_to_fit();
+    }
+    freed
+}
+
+fn weigh(text: usize) -> u64 {
+    FACT_BYTES + u64::try_from(text).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests;
