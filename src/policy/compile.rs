@@ -1,15 +1,12 @@
 //! From declared rules to a compiled policy, or to every mistake at once.
 //!
-//! That an API of an external authorization server says which clients may call it is checked by
-//! `config`: only there is it known what the file left out.
-//!
 //! A policy is refused as a whole if one element of it is wrong: leaving the element out could widen
 //! what the rest allows. Codes of findings are stable:
 //!
 //! | errors | |
 //! |---|---|
 //! | `bad_host`, `no_hosts`, `duplicate_api`, `conflicting_paths` | hosts and APIs |
-//! | `unknown_authorization_server`, `no_authorization_server`, `unknown_scope`, `unknown_client`, `no_clients` | names |
+//! | `unknown_authorization_server`, `no_authorization_server`, `unknown_scope`, `missing_clients`, `unknown_client`, `no_clients` | names |
 //! | `bad_path`, `bad_verb`, `bad_grpc_service`, `bad_grpc_method`, `no_routes`, `no_verbs`, `duplicate_route` | routes |
 //! | `bad_expression`, `expression_too_long`, `expression_too_costly`, `bad_pattern`, `unknown_variable`, `unknown_function`, `unknown_wildcard`, `unknown_field`, `unknown_header`, `unknown_type` | expressions |
 //! | `bad_header_name`, `protected_header`, `duplicate_header`, `too_many_headers` | what is forwarded |
@@ -34,7 +31,9 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::location::{Located, Location};
 use crate::policy::challenge::Protection;
 use crate::policy::compiled::{Api, Clients, CompiledPolicy, Rule};
-use crate::policy::declared::{ApiDeclaration, ClientsDeclaration, Declaration, ServerDeclaration};
+use crate::policy::declared::{
+    ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, ServerDeclaration,
+};
 use crate::policy::forward::{DASHES_MAX, Forward, HEADERS_MAX, IdentityHeader};
 use crate::policy::predicate::{BadExpression, Expression, environment};
 
@@ -138,15 +137,10 @@ impl<'d> Compiler<'d> {
                 Some("every route that is not written down is closed"),
             );
         }
-        let first = self.rules.len();
         for route in &api.routes {
             self.route(index, api, &compiled, &servers, route);
         }
-        let rules = self.rules.get(first..).unwrap_or_default();
-        let needs_token = rules
-            .iter()
-            .any(|rule| matches!(rule.requirement, crate::policy::compiled::Requirement::Token(_)));
-        if servers.is_empty() && api.servers.is_empty() && needs_token {
+        if api.servers.is_empty() && needs_token(api) {
             self.error(
                 "no_authorization_server",
                 api.name.location,
@@ -189,6 +183,21 @@ impl<'d> Compiler<'d> {
     fn api_clients(&mut self, api: &'d ApiDeclaration, servers: &[&'d ServerDeclaration]) -> Clients {
         match &api.clients {
             ClientsDeclaration::Any => Clients::Any,
+            ClientsDeclaration::Unstated => {
+                let external = servers.iter().find(|server| !server.local);
+                if let Some(external) = external.filter(|_| needs_token(api)) {
+                    self.error_with_hint(
+                        "missing_clients",
+                        api.name.location,
+                        format!(
+                            "the api `{}` does not say which clients may call it, and `{}` issues its tokens elsewhere",
+                            api.name.value, external.id
+                        ),
+                        Some("write `clients: [..]`, or `clients: any`"),
+                    );
+                }
+                Clients::Any
+            }
             ClientsDeclaration::Only(clients) => {
                 if clients.is_empty() {
                     self.error_with_hint(
@@ -290,6 +299,16 @@ impl<'d> Compiler<'d> {
         let message = format!("{} (column {} of the expression)", error.message, error.column);
         self.error_with_hint(error.code, location, message, error.hint);
     }
+}
+
+/// Whether any route of the API looks at tokens.
+fn needs_token(api: &ApiDeclaration) -> bool {
+    api.routes.iter().flat_map(|route| &route.verbs).any(|verb| {
+        matches!(
+            verb.requirement,
+            RequirementDeclaration::Authenticated | RequirementDeclaration::Token(_)
+        )
+    })
 }
 
 /// Names that a client or Envoy gives a meaning to: setting them would change more than what the

@@ -95,26 +95,6 @@ impl Permit {
         &self.response_headers
     }
 
-    /// A permit that no policy has granted, for tests of what is made of one.
-    #[cfg(test)]
-    pub(crate) fn assertion_for_test<R: AsRef<str>>(
-        route: Arc<RouteRef>,
-        caller: Option<Arc<VerifiedToken>>,
-        headers: Vec<(Arc<str>, String)>,
-        remove: impl IntoIterator<Item = R>,
-        response_headers: Vec<(&'static str, String)>,
-    ) -> Self {
-        Self {
-            route,
-            caller,
-            headers,
-            remove_always: Arc::default(),
-            remove: remove.into_iter().map(|name| Arc::from(name.as_ref())).collect(),
-            response_headers,
-            long_lived: false,
-        }
-    }
-
     /// The same with one more header for the upstream's response.
     pub fn with_response_header(mut self, name: &'static str, value: String) -> Self {
         self.response_headers.push((name, value));

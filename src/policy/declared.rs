@@ -68,6 +68,9 @@ pub struct ApiDeclaration {
 /// The clients that may call an API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientsDeclaration {
+    /// The file does not say: as `any` for an API whose tokens are minted here (where access policies
+    /// decide), an error for one whose tokens come from elsewhere.
+    Unstated,
     /// Whichever client the authorization server gives a token to.
     Any,
     /// These only.

@@ -281,6 +281,17 @@ fn names_are_checked_with_the_nearest_known_one() {
     external.servers[0].local = false;
     assert_eq!(codes(&external).len(), 0);
 
+    let unstated = |what, local| {
+        let mut declaration = declare(vec![ApiDeclaration {
+            clients: ClientsDeclaration::Unstated,
+            ..api("api", "h.example", vec![get("/a", what)])
+        }]);
+        declaration.servers[0].local = local;
+        codes(&declaration)
+    };
+    assert_eq!(unstated("r", false), ["missing_clients"]);
+    assert_eq!(unstated("r", true).len() + unstated("public", false).len(), 0);
+
     let mut nobody = api("api", "h.example", vec![get("/a", "authenticated")]);
     nobody.servers.clear();
     assert_eq!(codes(&declare(vec![nobody.clone()])), ["no_authorization_server"]);
