@@ -21,6 +21,7 @@ fn broken() -> IssuerDeclaration {
     let at = |line, value: &str| Located::new(value.to_owned(), Location { line, column: 7 });
     let implicit = |name| scope(name, Consent::Implicit, false);
     let mut app = client("app", ClientKind::Native, &["authorization_code"]);
+    app.assigned_groups.clear();
     app.grants.push(at(9, "client_credentials"));
     app.redirect_uris = vec![at(9, "http://app.example/cb"), at(9, "javascript:alert(1)")];
     let mut admin = implicit("shop:admin");
