@@ -90,6 +90,7 @@ pub struct App {
     drain: DrainSettings,
     telemetry: Arc<Telemetry>,
     gate: Option<GateServing>,
+    reloader: Arc<Reloader>,
 }
 
 impl App {
@@ -119,7 +120,9 @@ impl App {
         };
         let bind = |wanted: bool, listener: &Option<ListenerSettings>, protocol| {
             let listener = listener.as_ref().filter(|_| wanted);
-            listener.map(|listener| Bound::bind(listener, protocol, &*clock)).transpose()
+            listener
+                .map(|listener| Bound::bind(listener, protocol, &*clock))
+                .transpose()
         };
         let ext_authz = bind(gate.is_some(), &settings.listeners.ext_authz, Protocol::Grpc)?;
         let issuer_listener = bind(issuer.is_some(), &settings.listeners.issuer, Protocol::Web)?;
@@ -154,15 +157,18 @@ impl App {
         if let Some(serving) = &serving {
             serving.follow_readiness(&lifecycle);
         }
-        let reloader = Reloader {
+        let reloader = Arc::new(Reloader {
             path: settings.source_path.clone(),
             source,
             certificates,
             gate,
             issuer,
             telemetry: telemetry.clone(),
-        };
-        lifecycle.essential("reload", reloader.run(lifecycle.stop().soft.clone()));
+        });
+        lifecycle.essential("reload", reloader.clone().run(lifecycle.stop().soft.clone()));
+        for (name, address) in addresses.all() {
+            tracing::info!(listener.address = %address, "{name} listens on {address}");
+        }
         drop(starting);
         Ok(Self {
             addresses,
@@ -170,6 +176,7 @@ impl App {
             drain: options.drain,
             telemetry,
             gate: serving,
+            reloader,
         })
     }
 
@@ -185,6 +192,14 @@ impl App {
         self.lifecycle.readiness.waiting_for()
     }
 
+    /// Reads the configuration again now, as SIGHUP does.
+    ///
+    /// # Errors
+    /// Why the last good configuration stays in force.
+    pub fn reload(&self) -> Result<(), String> {
+        self.reloader.reload()
+    }
+
     /// Serves until the first ask (a signal's name), or until an essential task ends. Each further ask ends a wait at once. If
     /// nobody can ask any more, it serves on.
     pub async fn run(self, mut asks: mpsc::Receiver<&'static str>) -> ExitReport {
@@ -193,7 +208,7 @@ impl App {
             name = self.lifecycle.failed() => Cause::TaskEnded(name),
         };
         tracing::info!("ending: {cause:?}");
-        let _draining = self.lifecycle.readiness.wait_for("draining");
+        self.lifecycle.readiness.withdraw("draining");
         if let Some(gate) = &self.gate {
             // At once, not when the task that follows readiness comes to it.
             gate.withdraw().await;

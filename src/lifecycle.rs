@@ -71,6 +71,12 @@ impl Readiness {
         }
     }
 
+    /// Makes the process not ready for good: it is about to end.
+    pub fn withdraw(&self, name: &str) {
+        self.0.names.lock().push(Arc::from(name));
+        self.0.ready.send_replace(false);
+    }
+
     /// The names of what is waited for; none means ready.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<String> {
@@ -253,7 +259,11 @@ mod tests {
         assert!(!*ready.borrow_and_update());
         drop(twice);
         ready.changed().await.expect("is told");
-        assert!(*ready.borrow() && readiness.waiting_for().is_empty());
+        assert!(*ready.borrow_and_update() && readiness.waiting_for().is_empty());
+        readiness.withdraw("draining");
+        drop(readiness.wait_for("keys"));
+        assert!(!*ready.borrow());
+        assert_eq!(readiness.waiting_for(), ["draining"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! Puts the gate together: declared rules → compiled policy → one snapshot, swapped whole.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,12 +8,12 @@ use anyhow::bail;
 use arc_swap::ArcSwap;
 
 use crate::app::issuer::Issuer;
+use crate::app::reload::brief;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
 use crate::model::event::{CacheOutcome, CheckObserver};
-use crate::model::finding::Severity;
 use crate::model::reason::Reason;
 use crate::policy::caller::Caller;
 use crate::policy::compile::compile;
@@ -72,12 +71,7 @@ impl Gate {
 fn prepare(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Prepared> {
     let (policy, findings) = compile(&settings.policy);
     let Some(policy) = policy else {
-        // `config` has compiled it already to report what is wrong: this is for what it may have missed.
-        let mut text = String::new();
-        for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
-            let _ = write!(text, "; {}:{}: {}", finding.location.line, finding.location.column, finding.message);
-        }
-        bail!("the rules cannot be used{text}");
+        bail!(brief(&settings.source_path, &findings));
     };
     let names: Vec<_> = policy
         .routes()
