@@ -37,13 +37,11 @@ pub use guard::Limits;
 /// The router of the public endpoints.
 ///
 /// The path of the public URL is read once: a reload that changes it needs a restart.
-#[must_use]
 pub fn router(issuer: Arc<Issuer>) -> Router {
     router_with(issuer, Limits::default())
 }
 
 /// The router with other limits than the usual ones.
-#[must_use]
 pub fn router_with(issuer: Arc<Issuer>, limits: Limits) -> Router {
     let public_url = issuer.public_url();
     let server = format!("{}/oauth2/{{id}}", public_url.path().trim_end_matches('/'));

@@ -41,7 +41,7 @@ impl Received {
     /// # Errors
     /// The response: 413 for a body that is too large, 408 for one that does not come.
     pub(super) async fn read(parts: &Parts, body: Body) -> Result<Self, Response> {
-        let invalid = |status, text, code| Err(reply::refused(status, ErrorCode::InvalidRequest, text, code));
+        let invalid = |status, text, code| reply::refused(status, ErrorCode::InvalidRequest, text, code);
         let limits = crate::http::Limits::default();
         let timeout = parts
             .extensions
@@ -52,15 +52,15 @@ impl Received {
             Ok(Ok(collected)) => collected.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 let text = "the body is larger than 65536 bytes";
-                return invalid(StatusCode::PAYLOAD_TOO_LARGE, text, "request_too_large");
+                return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, text, "request_too_large"));
             }
-            Ok(Err(_)) => return invalid(StatusCode::BAD_REQUEST, "the body could not be read", "unreadable_body"),
+            Ok(Err(_)) => {
+                let text = "the body could not be read";
+                return Err(invalid(StatusCode::BAD_REQUEST, text, "unreadable_body"));
+            }
             Err(_) => {
-                return invalid(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not come in time",
-                    "body_timeout",
-                );
+                let text = "the body did not come in time";
+                return Err(invalid(StatusCode::REQUEST_TIMEOUT, text, "body_timeout"));
             }
         };
         let values = parts.headers.get_all(header::AUTHORIZATION);

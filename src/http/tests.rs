@@ -653,8 +653,8 @@ async fn attack_f13_case_115_case_116_case_117_revocation_at_the_endpoint() {
 async fn attack_f45_quotes_in_every_field_are_values_to_the_database() {
     use crate::store::Store as _;
     let folder = tempfile::tempdir().expect("a folder");
-    let store = crate::store::sqlite::SqliteStore::open(&folder.path().join("test.db"));
-    let store = Arc::new(store.await.expect("opens"));
+    let path = folder.path().join("test.db");
+    let store = Arc::new(crate::store::sqlite::SqliteStore::open(&path).await.expect("opens"));
     let sealing = Arc::new(crate::store::seal::SealingKey::generate().0);
     let test = TestIssuer::on(quick_bank(), store.clone(), sealing)
         .await
@@ -719,10 +719,10 @@ async fn more_requests_than_the_limit_are_told_to_come_back() {
 async fn a_panic_is_an_answer_and_the_next_request_is_served() {
     use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::get;
-    let guard = super::guard::Guard::new(Limits::default());
     async fn panics() -> &'static str {
         panic!("on purpose")
     }
+    let guard = super::guard::Guard::new(Limits::default());
     let router = Router::new()
         .route("/panic", get(panics))
         .route("/fine", get(|| async { "fine" }))

@@ -27,7 +27,6 @@ pub struct Journal {
 
 impl Journal {
     /// A journal, and the future that writes until the journal is gone: spawn it.
-    #[must_use]
     pub fn start(store: Arc<dyn Store>) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let journal = Arc::new(Self {

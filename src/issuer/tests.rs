@@ -489,11 +489,11 @@ async fn the_outcome_of_each_request_is_told_once_with_closed_words() {
 #[tokio::test]
 async fn the_metadata_lists_what_is_built_and_nothing_else() {
     let test = TestIssuer::start().await;
-    let text = test
+    let published = test
         .issuer
         .metadata("transfers", Document::AuthorizationServer)
         .expect("the server exists");
-    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let document: serde_json::Value = serde_json::from_str(&published).expect("JSON");
     assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
     assert_eq!(document["issuer"], "https://127.0.0.1:8443/oauth2/transfers");
     assert!(document.get("authorization_endpoint").is_none());
