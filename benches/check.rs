@@ -1,1 +1,337 @@
-fn main() {}
+//! Server CPU per check: the gate's ext_authz service against a stock tonic server that decodes and says OK.
+//!
+//! Both servers run as child processes of this program (`check serve-ours`, `check serve-stock`), one gate thread each, and
+//! are driven in turn by the same client: 8 connections with 32 calls under way on each. The CPU of a child is read from
+//! `/proc/{pid}/stat` before and after a batch, so that the client's own does not count. Batches are interleaved, so that
+//! what else the machine does hits both alike.
+//!
+//! `cargo bench --bench check` prints a table; `-- --batches N --calls N` changes the amount.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a program for developers"
+)]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use scopegate::clock::{Clock, SystemClock};
+use scopegate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use scopegate::envoy::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use scopegate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use scopegate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, OkHttpResponse};
+use scopegate::envoy::pb::google::rpc::Status;
+use scopegate::envoy::server::{CHECK_PATH, ExtAuthz};
+use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
+use scopegate::model::event::{CacheOutcome, CheckObserver, Unobserved};
+use scopegate::model::reason::Reason;
+use scopegate::net::limits::{Limits, Stop};
+use scopegate::net::listen::Listener;
+use scopegate::net::settings::ListenAddress;
+use scopegate::net::workers::{WorkerSettings, Workers};
+use scopegate::policy::decision::{Decision, Denial};
+use scopegate::policy::facts::RequestFacts;
+
+const CONNECTIONS: usize = 8;
+const STREAMS: usize = 32;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str, default: usize| {
+        let place = arguments.iter().position(|argument| argument == name);
+        place
+            .and_then(|place| arguments.get(place + 1))
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    match arguments.first().map(String::as_str) {
+        Some("serve-ours") => serve_ours(),
+        Some("serve-stock") => serve_stock(),
+        _ => drive(number("--batches", 5), number("--calls", 40_000)),
+    }
+}
+
+// === the two servers ===
+
+/// The adapter's own cost: view, guards, reply and event around a decision that costs nothing.
+struct Fixed;
+
+impl Checks for Fixed {
+    type Lookup = ();
+
+    fn check(&self, facts: &RequestFacts<'_>) -> Step<()> {
+        std::hint::black_box(facts);
+        Step::Decided(Decided {
+            decision: Decision::Deny(Denial::new(Reason::NoRoute)),
+            cache: CacheOutcome::Unused,
+            observer: Arc::new(Unobserved),
+        })
+    }
+
+    fn finish(&self, (): ()) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn observer(&self) -> Arc<dyn CheckObserver> {
+        Arc::new(Unobserved)
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn announce(address: impl std::fmt::Display) {
+    println!("{address}");
+    std::io::stdout().flush().expect("a pipe");
+}
+
+fn serve_ours() {
+    runtime().block_on(async {
+        let any = ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Listener::bind(&any).expect("binds");
+        announce(listener.address());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let settings = WorkerSettings {
+            count: 1,
+            limits: Limits::default(),
+            tls: None,
+            stop: Stop::default(),
+        };
+        let io = tokio::runtime::Handle::current();
+        let patient = CheckSettings {
+            deadline: Duration::from_secs(10),
+            ..CheckSettings::default()
+        };
+        let workers = Workers::start(&settings, |_| {
+            let check = CheckService::new(Arc::new(Fixed), clock.clone(), patient.clone(), io.clone());
+            ExtAuthz::new(check, tonic_health::server::HealthReporter::new())
+        })
+        .expect("threads");
+        listener
+            .accept_each(64, &settings.stop.soft, |accepted| workers.dispatch(accepted))
+            .await;
+    });
+}
+
+struct Stock;
+
+#[tonic::async_trait]
+impl Authorization for Stock {
+    async fn check(
+        &self,
+        request: tonic::Request<CheckRequest>,
+    ) -> Result<tonic::Response<CheckResponse>, tonic::Status> {
+        std::hint::black_box(request.into_inner());
+        Ok(tonic::Response::new(CheckResponse {
+            status: Some(Status::default()),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+            dynamic_metadata: None,
+        }))
+    }
+}
+
+fn serve_stock() {
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        announce(listener.local_addr().expect("bound"));
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        tonic::transport::Server::builder()
+            .add_service(AuthorizationServer::new(Stock))
+            .serve_with_incoming(incoming)
+            .await
+            .expect("serves");
+    });
+}
+
+// === the client ===
+
+/// A check as Envoy sends it for a browser's request, with a token of usual length.
+fn check_request() -> Bytes {
+    let headers = [
+        (":authority", "api.bank.example".to_owned()),
+        (":method", "GET".to_owned()),
+        (":path", "/transfers/7".to_owned()),
+        (":scheme", "https".to_owned()),
+        ("accept", "application/json".to_owned()),
+        ("accept-encoding", "gzip, deflate, br".to_owned()),
+        ("authorization", format!("Bearer {}", "x".repeat(800))),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101".to_owned(),
+        ),
+        ("x-forwarded-for", "10.0.0.1".to_owned()),
+        ("x-forwarded-proto", "https".to_owned()),
+        ("x-request-id", "0b8b9c1e-0000-4000-8000-000000000000".to_owned()),
+    ];
+    let message = CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request {
+                time: None,
+                http: Some(HttpRequest {
+                    id: "123456789".into(),
+                    method: "GET".into(),
+                    path: "/transfers/7".into(),
+                    host: "api.bank.example".into(),
+                    scheme: "https".into(),
+                    protocol: "HTTP/2".into(),
+                    size: -1,
+                    headers: headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<HashMap<_, _>>(),
+                    ..HttpRequest::default()
+                }),
+            }),
+            ..AttributeContext::default()
+        }),
+    }
+    .encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(message.len()).expect("small").to_be_bytes());
+    framed.extend_from_slice(&message);
+    Bytes::from(framed)
+}
+
+type Client = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+async fn connect(address: &str) -> Client {
+    let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+    stream.set_nodelay(true).expect("nodelay");
+    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("handshake");
+    tokio::spawn(connection);
+    client
+}
+
+async fn call(client: &mut Client, body: Bytes) {
+    let request = http::Request::post(format!("http://gate{CHECK_PATH}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(body))
+        .expect("valid");
+    let response = client.send_request(request).await.expect("answers");
+    let body = response.into_body().collect().await.expect("a whole answer");
+    let status = body
+        .trailers()
+        .and_then(|trailers| trailers.get("grpc-status"))
+        .cloned();
+    assert_eq!(status.expect("a status"), "0");
+}
+
+async fn batch(clients: &[Client], calls: usize, body: &Bytes) {
+    let each = calls / (CONNECTIONS * STREAMS);
+    let mut tasks = Vec::new();
+    for client in clients {
+        for _ in 0..STREAMS {
+            let (mut client, body) = (client.clone(), body.clone());
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..each {
+                    call(&mut client, body.clone()).await;
+                }
+            }));
+        }
+    }
+    for task in tasks {
+        task.await.expect("no call fails");
+    }
+}
+
+struct Server {
+    child: Child,
+    clients: Vec<Client>,
+    ticks: u64,
+    calls: usize,
+}
+
+impl Server {
+    async fn start(mode: &str) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut child = Command::new(program)
+            .arg(mode)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut address = String::new();
+        let out = child.stdout.take().expect("piped");
+        BufReader::new(out).read_line(&mut address).expect("an address");
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(connect(address.trim()).await);
+        }
+        Self {
+            child,
+            clients,
+            ticks: 0,
+            calls: 0,
+        }
+    }
+
+    /// User and system time of the child, in clock ticks (proc(5): fields 14 and 15).
+    fn cpu(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("is alive");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    }
+
+    async fn measure(&mut self, calls: usize, body: &Bytes) {
+        let before = self.cpu();
+        batch(&self.clients, calls, body).await;
+        self.ticks += self.cpu() - before;
+        self.calls += calls / (CONNECTIONS * STREAMS) * CONNECTIONS * STREAMS;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+    fn microseconds(&self) -> f64 {
+        // USER_HZ is 100 on Linux.
+        self.ticks as f64 * 10_000.0 / self.calls as f64
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn drive(batches: usize, calls: usize) {
+    runtime().block_on(async {
+        let body = check_request();
+        let (mut ours, mut stock) = (Server::start("serve-ours").await, Server::start("serve-stock").await);
+        for server in [&mut ours, &mut stock] {
+            batch(&server.clients, calls / 4, &body).await;
+        }
+        for _ in 0..batches {
+            ours.measure(calls, &body).await;
+            stock.measure(calls, &body).await;
+        }
+        println!(
+            "server CPU per check, {} calls each, {} bytes of request",
+            ours.calls,
+            body.len()
+        );
+        println!("  stock tonic, decodes and says OK   {:>8.2} us", stock.microseconds());
+        println!("  scopegate, view, deny and reply    {:>8.2} us", ours.microseconds());
+        println!(
+            "  ratio                              {:>8.2}",
+            ours.microseconds() / stock.microseconds()
+        );
+    });
+}

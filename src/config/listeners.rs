@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use url::{Host, Url};
 
 use super::context::Context;
-use super::decode::shown;
+use super::decode::{Stated, shown};
 use super::file::{ListenerFile, ListenersFile, StoreFile, StoreUrl};
 use super::scalar::UrlText;
 use crate::model::location::{Located, Location};
@@ -23,7 +23,7 @@ const DATA_FOLDER: &str = "data";
 impl Context<'_> {
     /// The URL that clients see, checked.
     pub(crate) fn public_url(&mut self, url: &Located<UrlText>) -> Url {
-        let (at, url) = (url.location, &url.value.0);
+        let (at, written, url) = (url.location, shown(&url.value.text), &url.value.url);
         let loopback = match url.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -36,7 +36,7 @@ impl Context<'_> {
             "http" => {
                 let message = format!(
                     "`{}` is plain http: tokens and secrets would travel in the clear",
-                    shown(url.as_str())
+                    written
                 );
                 let hint = "say `https://…`; plain http is for loopback with `dev: true`";
                 self.error("insecure_public_url", at, message, hint);
@@ -47,7 +47,7 @@ impl Context<'_> {
             }
         }
         if url.query().is_some() || url.fragment().is_some() {
-            let message = format!("`{}` holds a query or a fragment", shown(url.as_str()));
+            let message = format!("`{}` holds a query or a fragment", written);
             let hint = "an issuer has neither (RFC 8414 section 2): leave them out";
             self.error("invalid_public_url", at, message, hint);
         }
@@ -92,7 +92,7 @@ impl Context<'_> {
     /// Every listener, checked against the others and against `dev`.
     pub(crate) fn listeners(
         &mut self,
-        file: Option<&ListenersFile>,
+        file: Option<&Stated<ListenersFile>>,
         issues_tokens: bool,
         public_url: Option<&Url>,
         store: Option<&StoreSettings>,
@@ -122,6 +122,14 @@ impl Context<'_> {
             return Listeners {
                 ext_authz: Some(at(9191, TlsSettings::Plain)),
                 issuer: issues_tokens.then(|| at(8443, dev_tls)),
+                admin: None,
+                telemetry: None,
+            };
+        };
+        let Stated(Some(file)) = file else {
+            return Listeners {
+                ext_authz: None,
+                issuer: None,
                 admin: None,
                 telemetry: None,
             };
@@ -167,12 +175,12 @@ impl Context<'_> {
             self.error("dev_not_loopback", at, message, "say `127.0.0.1`, or leave `dev` out");
         }
         let tls = match (&file.tls, dev_tls) {
-            (Some(tls), _) => TlsSettings::Files {
+            (Some(Stated(Some(tls))), _) => TlsSettings::Files {
                 certificate_file: self.path(&tls.certificate_file),
                 key_file: self.path(&tls.key_file),
                 client_ca_file: self.optional_path(tls.client_ca_file.as_ref()),
             },
-            (None, None) => TlsSettings::Plain,
+            (Some(Stated(None)), _) | (None, None) => TlsSettings::Plain,
             (None, Some(dev_tls)) => {
                 if !self.dev {
                     let message = format!("the listener `{name}` has no `tls`, and it speaks no plain http");

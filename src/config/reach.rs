@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use crate::model::finding::Finding;
 use crate::model::location::Located;
 use crate::model::scope::Scope;
+use crate::oauth::access::OIDC_SCOPES;
 use crate::oauth::declared::{
     AuthorizationServerDeclaration, IssuerDeclaration, PolicyClients, RuleDeclaration, RuleScopes,
 };
@@ -20,18 +21,6 @@ use crate::policy::declared::{
     ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, RouteTarget, TokenRequirementDeclaration,
     VerbDeclaration,
 };
-
-/// Scopes that every rule allows to a grant with a user (okta-model section 5, step 6).
-const OIDC_SCOPES: [&str; 8] = [
-    "openid",
-    "profile",
-    "email",
-    "address",
-    "phone",
-    "offline_access",
-    "groups",
-    "device_sso",
-];
 
 /// Every warning about what nobody can reach.
 pub(crate) fn findings(policy: &Declaration, issuer: &IssuerDeclaration) -> Vec<Finding> {
@@ -199,12 +188,22 @@ fn unreachable(api: &ApiDeclaration, servers: &[&Server<'_>], target: &str, verb
         return None;
     }
     let nobody = |scope: &&Located<String>| !servers.iter().any(|server| server.allows_any(&scope.value));
-    let reason = match (requirement.all.iter().find(nobody), requirement.any.as_slice()) {
-        (Some(scope), _) => format!("it needs the scope `{}`, which no rule names", scope.value),
-        (None, [scope]) if nobody(&scope) => format!("it needs the scope `{}`, which no rule names", scope.value),
-        _ => "no rule grants its scopes, all in one token, to a client of the API".to_owned(),
+    let ungranted = requirement
+        .all
+        .iter()
+        .find(nobody)
+        .or(match requirement.any.as_slice() {
+            [only] => Some(only).filter(nobody),
+            _ => None,
+        });
+    let caught = servers.iter().any(|server| server.has_catch_all());
+    let reason = match ungranted {
+        Some(scope) if caught => format!("only `scopes: any` lets its scope `{}` through", scope.value),
+        Some(scope) => format!("no rule grants its scope `{}`", scope.value),
+        None => "no rule grants its scopes, all in one token, to a client of the API".to_owned(),
     };
-    let message = format!("nobody can call `{} {target}`: {reason}", verb.verb.value);
+    let can = if caught { "is meant to" } else { "can ever" };
+    let message = format!("nobody {can} call `{} {target}`: {reason}", verb.verb.value);
     let finding = Finding::warning("route_unreachable", verb.verb.location, message);
     Some(finding.hint("grant the scopes by a rule whose policy has a client of this API, or say `deny`"))
 }

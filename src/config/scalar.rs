@@ -251,7 +251,12 @@ impl Decode for Address {
 
 /// An absolute URL.
 #[derive(Debug, Clone)]
-pub(crate) struct UrlText(pub(crate) Url);
+pub(crate) struct UrlText {
+    /// The URL.
+    pub(crate) url: Url,
+    /// As it is written: what messages show.
+    pub(crate) text: String,
+}
 
 impl Decode for UrlText {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
@@ -269,7 +274,10 @@ impl Decode for UrlText {
                     );
                     return None;
                 }
-                Some(Self(url))
+                Some(Self {
+                    url,
+                    text: text.to_owned(),
+                })
             }
             outcome => {
                 let reason = outcome

@@ -14,7 +14,7 @@ impl Context<'_> {
     /// What `telemetry` needs to know.
     pub(crate) fn telemetry(&mut self, file: Option<&TelemetryFile>) -> TelemetrySettings {
         let otlp = file.and_then(|file| file.otlp.as_ref()).map(|otlp| OtlpSettings {
-            endpoint: otlp.endpoint.value.0.as_str().trim_end_matches('/').to_owned(),
+            endpoint: otlp.endpoint.value.url.as_str().trim_end_matches('/').to_owned(),
             sample: otlp.sample.map_or(SAMPLE, |sample| sample.0),
         });
         let log = file.and_then(|file| file.decision_log.as_ref());

@@ -78,7 +78,7 @@ impl Context<'_> {
             .as_ref()
             .map(|introspection| self.introspection(introspection));
         if let Some(jwks) = &file.jwks_uri {
-            self.fetchable("jwks_uri", &jwks.value.0, jwks.location);
+            self.fetchable("jwks_uri", &jwks.value.url, jwks.location);
         }
         Some(TrustedServerSettings {
             id: id?.value,
@@ -174,7 +174,7 @@ impl Context<'_> {
             );
         }
         if let Some(url) = &file.jwks_uri {
-            return KeySource::Uri(url.value.0.clone());
+            return KeySource::Uri(url.value.url.clone());
         }
         if let Some(path) = &file.jwks_file {
             return KeySource::File(self.path(&path.value));
@@ -231,7 +231,7 @@ impl Context<'_> {
     }
 
     fn introspection(&mut self, file: &IntrospectionFile) -> IntrospectionSettings {
-        self.fetchable("url", &file.url.value.0, file.url.location);
+        self.fetchable("url", &file.url.value.url, file.url.location);
         let cache = file
             .cache
             .as_ref()
@@ -259,7 +259,7 @@ impl Context<'_> {
             None => String::new(),
         };
         IntrospectionSettings {
-            url: file.url.value.0.clone(),
+            url: file.url.value.url.clone(),
             client_id: file.client_id.clone(),
             client_secret: Secret::new(secret),
             cache,

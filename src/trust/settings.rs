@@ -72,7 +72,7 @@ pub struct IntrospectionSettings {
 }
 
 /// How an external server's endpoints may be reached.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct FetchPolicy {
     /// Whether private, loopback and link-local addresses may be connected to.
     pub allow_private_addresses: bool,

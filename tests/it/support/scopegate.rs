@@ -70,6 +70,12 @@ impl ScopegateBuilder {
         }
     }
 
+    /// Another configuration, for one that names the folder.
+    pub(crate) fn config(mut self, config: &str) -> Self {
+        config.clone_into(&mut self.config);
+        self
+    }
+
     /// A file beside the configuration.
     pub(crate) fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((name.to_owned(), content.into()));
@@ -101,20 +107,23 @@ impl ScopegateBuilder {
         let gate = |config: &str| with_ports(config, self.ports);
         let config = self.folder.path().join("scopegate.yaml");
         fs::write(&config, gate(&self.config)).expect("the configuration can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
-        command
-            .args(["serve", "-c", "scopegate.yaml"])
-            .current_dir(self.folder.path())
-            .env("RUST_BACKTRACE", "0");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let process = Process::spawn("scopegate", command, self.folder.path());
+        let process = serve(self.folder.path(), &self.environment);
         Scopegate {
             process,
             ports: self.ports,
-            config,
             folder: self.folder,
         }
     }
+}
+
+fn serve(folder: &Path, environment: &[(&'static str, String)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+    command
+        .args(["serve", "-c", "scopegate.yaml"])
+        .current_dir(folder)
+        .env("RUST_BACKTRACE", "0");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Process::spawn("scopegate", command, folder)
 }
 
 fn with_ports(config: &str, ports: Ports) -> String {
@@ -136,7 +145,6 @@ fn with_ports(config: &str, ports: Ports) -> String {
 pub(crate) struct Scopegate {
     process: Process,
     pub(crate) ports: Ports,
-    config: PathBuf,
     folder: TempDir,
 }
 
@@ -144,6 +152,29 @@ impl Scopegate {
     /// The bank's example as it stands.
     pub(crate) async fn bank() -> Self {
         ScopegateBuilder::new(&bank()).start().await
+    }
+
+    /// Starts it again where it left off, after it has ended.
+    pub(crate) async fn restart(self) -> Self {
+        let gate = Self {
+            process: serve(self.folder.path(), &[]),
+            ..self
+        };
+        gate.ready().await;
+        gate
+    }
+
+    /// Takes its store away while it runs.
+    pub(crate) fn remove_store(&self) {
+        for entry in fs::read_dir(self.folder.path().join("data")).expect("the store's folder is there") {
+            let path = entry.expect("an entry can be read").path();
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("scopegate.db"))
+            {
+                fs::remove_file(path).expect("the store can be removed");
+            }
+        }
     }
 
     /// Where Envoy asks.
@@ -184,11 +215,6 @@ impl Scopegate {
             .sum()
     }
 
-    /// The file that it was started with.
-    pub(crate) fn config_text(&self) -> String {
-        fs::read_to_string(&self.config).expect("the configuration can be read")
-    }
-
     /// Replaces its configuration as an editor does: a new file moved over the old one.
     pub(crate) fn rewrite_config(&self, text: &str) {
         self.rewrite("scopegate.yaml", with_ports(text, self.ports));
@@ -225,7 +251,7 @@ impl Scopegate {
 
     /// The CA of `dev: true`.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.folder.path().join("data/ca.pem")
+        self.folder.path().join("data/dev-ca/ca.pem")
     }
 
     /// A client of the issuer that trusts that CA.
