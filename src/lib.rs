@@ -1,6 +1,7 @@
 //! Scopegate: the gate and the pass office in one small program.
 
 pub mod audit;
+pub mod authz;
 pub mod cli;
 pub mod clock;
 pub mod config;
