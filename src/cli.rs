@@ -3,28 +3,35 @@
 //! Exit codes: 0 for success (and for *allow*), 1 for a failure (and for *deny*, or a configuration with errors), 2 for a
 //! command line that makes no sense. What a command produces goes to standard output; everything else to standard error.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod access;
 pub mod check;
 pub mod schema;
-mod serve;
+pub mod serve;
 
 /// The gate and the pass office in one small program.
 ///
 /// Answers Envoy's and Istio's external-authorization calls by scope rules for routes and verbs, and mints the OAuth 2.0
-/// tokens that it checks. Everything is in one YAML file; start with `scopegate check -c FILE`, then `scopegate serve -c FILE`.
+/// tokens that it checks. Everything is in one YAML file: begin with `scopegate check -c FILE`, then run `scopegate serve -c FILE`.
 #[derive(Debug, Parser)]
 #[command(name = "scopegate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 success or allow, 1 failure or deny, 2 a command line that makes no sense.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+// In the order in which somebody new meets them. One line each; the texts of `--help` stand in the commands' files.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Check(check::CheckArgs),
+    Serve(serve::ServeArgs),
+    Access(access::AccessArgs),
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -32,11 +39,19 @@ enum Command {
 pub fn run() -> ExitCode {
     // clap prints the help or the mistake, and exits with 0 or 2.
     let cli = Cli::parse();
+    let out = &mut io::stdout().lock();
     let outcome = match cli.command {
-        Command::Serve(serve) => serve.run(),
+        Command::Check(args) => check::run(&args, out).map_err(anyhow::Error::from),
+        Command::Serve(args) => serve::run(&args),
+        Command::Access(args) => access::run(&args, out).map_err(anyhow::Error::from),
+        Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Whoever reads our output has read enough.
+        let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        if !error.downcast_ref().is_some_and(is_pipe) {
+            eprintln!("error: {error:#}");
+        }
         ExitCode::FAILURE
     })
 }

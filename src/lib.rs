@@ -1,5 +1,6 @@
 //! Scopegate: the gate and the pass office in one small program.
 
+pub mod app;
 pub mod audit;
 pub mod authz;
 pub mod cli;

@@ -121,13 +121,25 @@ impl GateServing {
         Ok(Self { workers, health })
     }
 
-    /// What Envoy's health checks are told.
-    pub(super) async fn set_health(&self, serving: bool) {
-        set_health(&self.health, serving).await;
+    /// Tells Envoy's health checks that this gate is about to end.
+    pub(super) async fn withdraw(&self) {
+        set_health(&self.health, false).await;
     }
 
-    pub(super) fn health(&self) -> HealthReporter {
-        self.health.clone()
+    /// Lets health follow readiness until the process ends.
+    pub(super) fn follow_readiness(&self, lifecycle: &Lifecycle) {
+        let (health, stop) = (self.health.clone(), lifecycle.stop().soft.clone());
+        let mut ready = lifecycle.readiness.subscribe();
+        lifecycle.essential("health", async move {
+            loop {
+                let serving = *ready.borrow_and_update();
+                set_health(&health, serving).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = ready.changed() => if changed.is_err() { return },
+                }
+            }
+        });
     }
 
     /// How many connections are open.
@@ -142,7 +154,7 @@ impl GateServing {
 }
 
 /// Both names that a health check may ask for: the server's, and the service's.
-pub(super) async fn set_health(health: &HealthReporter, serving: bool) {
+async fn set_health(health: &HealthReporter, serving: bool) {
     let status = if serving {
         ServingStatus::Serving
     } else {

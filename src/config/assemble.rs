@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::context::Context;
-use super::decode::shown;
+use super::decode::{Stated, shown};
 use super::file::external::{ExternalServerFile, ServerFile};
 use super::file::{File, GateFile};
 use super::{GateLimits, Report, Settings, reach};
@@ -18,6 +18,7 @@ use crate::oauth::declared::{AuthorizationServerDeclaration, IssuerDeclaration};
 use crate::policy::declared::{Declaration, ServerDeclaration};
 use crate::store::settings::StoreSettings;
 use crate::trust::settings::TrustedServerSettings;
+use crate::{oauth, policy};
 
 /// Where the store is if the file does not say.
 const STORE: &str = "data/scopegate.db";
@@ -39,7 +40,11 @@ struct Servers {
 impl Context<'_> {
     /// The settings. They are of use only if no finding is an error.
     pub(crate) fn assemble(&mut self, file: File) -> Settings {
-        let public_url = file.public_url.as_ref().map(|url| self.public_url(url));
+        let public_url = file
+            .public_url
+            .as_ref()
+            .and_then(|Stated(url)| url.as_ref())
+            .map(|url| self.public_url(url));
         let clients = file.clients.unwrap_or_default();
         let (clients_at, users_at) = (
             clients.first().map(|client| client.at),
@@ -57,6 +62,11 @@ impl Context<'_> {
             &mut declared,
         );
         let issues_tokens = !declared.servers.is_empty();
+        if let (Some(server), None) = (declared.servers.first(), &file.public_url) {
+            let message = "tokens are minted here, and there is no `public_url`";
+            let hint = "say `public_url: https://…`: the `iss` of tokens starts with it";
+            self.error("missing_public_url", server.id.location, message, hint);
+        }
         let store = match &file.store {
             Some(store) => Some(self.store(store)),
             None => issues_tokens.then(|| StoreSettings::Sqlite(PathBuf::from(STORE))),
@@ -69,17 +79,20 @@ impl Context<'_> {
         );
         let gate = self.gate(file.gate.as_ref());
         let telemetry = self.telemetry(file.telemetry.as_ref());
-        let external = |name: &str| servers.external.iter().any(|id| id.value.as_str() == name);
         let policy = Declaration {
             apis: file
                 .apis
                 .unwrap_or_default()
                 .into_iter()
-                .filter_map(|api| self.api(api, external))
+                .filter_map(|api| self.api(api))
                 .collect(),
             servers: servers.policy,
         };
+        let (_, findings) = policy::compile::compile(&policy);
+        self.problems.extend(findings);
         if issues_tokens {
+            let (_, findings) = oauth::access::compile(&declared);
+            self.problems.extend(findings);
             self.problems.extend(reach::findings(&policy, &declared));
         } else {
             self.unused("clients", clients_at);
@@ -119,11 +132,6 @@ impl Context<'_> {
         for file in files {
             match file {
                 ServerFile::Local(file) => {
-                    if public_url.is_none() && declared.servers.is_empty() {
-                        let message = "tokens are minted here, and there is no `public_url`";
-                        let hint = "say `public_url: https://…`: the `iss` of tokens starts with it";
-                        self.error("missing_public_url", file.at, message, hint);
-                    }
                     let Some(server) = self.local_server(&file) else {
                         continue;
                     };

@@ -11,6 +11,8 @@
 //!    look at the findings before using the value.
 //! 3. An unknown key is an error that names the nearest known one.
 
+use std::borrow::Cow;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::yaml::{Entry, Kind, Node, Scalar};
@@ -99,7 +101,7 @@ impl<'n> Fields<'n> {
         };
         for entry in entries {
             if !known.iter().any(|key| bare(key) == entry.key) {
-                fields.unknown(entry, known, problems);
+                fields.unknown(entry, known, problems, None);
             }
         }
         Some(fields)
@@ -128,17 +130,25 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|entry| entry.key == bare(key))
     }
 
-    /// Notes a key that is not known.
-    pub(crate) fn unknown(&mut self, entry: &Entry, known: &[&'static str], problems: &mut Problems) {
+    /// Notes a key that is not known, with this hint or the nearest of the known ones.
+    pub(crate) fn unknown(
+        &mut self,
+        entry: &Entry,
+        known: &[&'static str],
+        problems: &mut Problems,
+        hint: Option<String>,
+    ) {
         let message = format!("unknown key `{}`", shown(&entry.key));
         let finding = Finding::error("unknown_key", entry.key_location, message);
-        problems.push(match nearest(&entry.key, known.iter().map(|key| bare(key))) {
-            Some(meant) => {
+        let meant = nearest(&entry.key, known.iter().map(|key| bare(key)));
+        problems.push(finding.hint(match (hint, meant) {
+            (Some(hint), _) => hint,
+            (None, Some(meant)) => {
                 self.misspelt.extend(known.iter().filter(|key| bare(key) == meant));
-                finding.hint(format!("did you mean `{meant}`?"))
+                format!("did you mean `{meant}`?")
             }
-            None => finding.hint(format!("here stand {}", listed(known))),
-        });
+            (None, None) => format!("here stand {}", listed(known)),
+        }));
     }
 
     /// Reads the value of a key.
@@ -222,29 +232,46 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
+/// What stands in the file, right or wrong: `None` if it is wrong. For optional keys whose absence
+/// would be a mistake of its own.
+#[derive(Debug)]
+pub(crate) struct Stated<T>(pub(crate) Option<T>);
+
+impl<T: Decode> Decode for Stated<T> {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        Some(Self(T::decode(node, problems)))
+    }
+}
+
 impl<T: Decode> Decode for Located<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         T::decode(node, problems).map(|value| Self::new(value, node.location))
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Located<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
+/// These stand for what they hold: their schema is that of the inner type.
+macro_rules! transparent {
+    ($($wrapper:ident)*) => {$(
+        impl<T: JsonSchema> JsonSchema for $wrapper<T> {
+            fn inline_schema() -> bool {
+                T::inline_schema()
+            }
 
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
+            fn schema_name() -> Cow<'static, str> {
+                T::schema_name()
+            }
 
-    fn schema_id() -> std::borrow::Cow<'static, str> {
-        T::schema_id()
-    }
+            fn schema_id() -> Cow<'static, str> {
+                T::schema_id()
+            }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                T::json_schema(generator)
+            }
+        }
+    )*};
 }
+transparent! { Located Stated }
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {

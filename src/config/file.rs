@@ -7,7 +7,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::decode::{Decode, Problems, shapes, words};
+use super::decode::{Decode, Problems, Stated, shapes, words};
 use super::scalar::{Address, Count, FilePath, Period, Ratio, Size, UrlText};
 use super::yaml::{Kind, Node};
 use crate::model::location::Located;
@@ -29,12 +29,12 @@ shapes! {
         /// Every listener must then be on loopback. Default: false.
         dev: Option<bool>,
         /// The URL that clients see. Authorization server X lives at `{public_url}/oauth2/X`. Plain `http` in dev only.
-        public_url: Option<Located<UrlText>>,
+        public_url: Option<Stated<Located<UrlText>>>,
         /// Where the issuer keeps its state: `sqlite://path/to/file.db` or `postgres://user@host/db`.
         store: Option<StoreFile>,
         /// Where the process listens. Default: `ext_authz` on 127.0.0.1:9191, and with local authorization servers
         /// `issuer` on 127.0.0.1:8443.
-        listeners: Option<ListenersFile>,
+        listeners: Option<Stated<ListenersFile>>,
         /// The bounds of the gate.
         gate: Option<GateFile>,
         /// Traces and the decision log. Metrics and probes are on the `telemetry` listener.
@@ -68,7 +68,7 @@ shapes! {
         /// `127.0.0.1:9191`, `[::1]:9191`, or `unix:/run/scopegate/authz.sock`. Default: loopback with the listener's port.
         address: Option<Located<Address>>,
         /// The certificate that it shows. Default: none, or with `dev: true` one of the local CA where HTTPS is spoken.
-        tls: Option<TlsFile>,
+        tls: Option<Stated<TlsFile>>,
     }
 
     /// How a listener speaks TLS. The files are read again when they change.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use url::{Host, Url};
 
 use super::context::Context;
-use super::decode::shown;
+use super::decode::{Stated, shown};
 use super::file::{ListenerFile, ListenersFile, StoreFile, StoreUrl};
 use super::scalar::UrlText;
 use crate::model::location::{Located, Location};
@@ -92,7 +92,7 @@ impl Context<'_> {
     /// Every listener, checked against the others and against `dev`.
     pub(crate) fn listeners(
         &mut self,
-        file: Option<&ListenersFile>,
+        file: Option<&Stated<ListenersFile>>,
         issues_tokens: bool,
         public_url: Option<&Url>,
         store: Option<&StoreSettings>,
@@ -122,6 +122,14 @@ impl Context<'_> {
             return Listeners {
                 ext_authz: Some(at(9191, TlsSettings::Plain)),
                 issuer: issues_tokens.then(|| at(8443, dev_tls)),
+                admin: None,
+                telemetry: None,
+            };
+        };
+        let Stated(Some(file)) = file else {
+            return Listeners {
+                ext_authz: None,
+                issuer: None,
                 admin: None,
                 telemetry: None,
             };
@@ -167,12 +175,12 @@ impl Context<'_> {
             self.error("dev_not_loopback", at, message, "say `127.0.0.1`, or leave `dev` out");
         }
         let tls = match (&file.tls, dev_tls) {
-            (Some(tls), _) => TlsSettings::Files {
+            (Some(Stated(Some(tls))), _) => TlsSettings::Files {
                 certificate_file: self.path(&tls.certificate_file),
                 key_file: self.path(&tls.key_file),
                 client_ca_file: self.optional_path(tls.client_ca_file.as_ref()),
             },
-            (None, None) => TlsSettings::Plain,
+            (Some(Stated(None)), _) | (None, None) => TlsSettings::Plain,
             (None, Some(dev_tls)) => {
                 if !self.dev {
                     let message = format!("the listener `{name}` has no `tls`, and it speaks no plain http");

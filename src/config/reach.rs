@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use crate::model::finding::Finding;
 use crate::model::location::Located;
 use crate::model::scope::Scope;
+use crate::oauth::access::OIDC_SCOPES;
 use crate::oauth::declared::{
     AuthorizationServerDeclaration, IssuerDeclaration, PolicyClients, RuleDeclaration, RuleScopes,
 };
@@ -20,18 +21,6 @@ use crate::policy::declared::{
     ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, RouteTarget, TokenRequirementDeclaration,
     VerbDeclaration,
 };
-
-/// Scopes that every rule allows to a grant with a user (okta-model section 5, step 6).
-const OIDC_SCOPES: [&str; 8] = [
-    "openid",
-    "profile",
-    "email",
-    "address",
-    "phone",
-    "offline_access",
-    "groups",
-    "device_sso",
-];
 
 /// Every warning about what nobody can reach.
 pub(crate) fn findings(policy: &Declaration, issuer: &IssuerDeclaration) -> Vec<Finding> {
@@ -199,10 +188,14 @@ fn unreachable(api: &ApiDeclaration, servers: &[&Server<'_>], target: &str, verb
         return None;
     }
     let nobody = |scope: &&Located<String>| !servers.iter().any(|server| server.allows_any(&scope.value));
-    let ungranted = requirement.all.iter().find(nobody).or(match requirement.any.as_slice() {
-        [only] => Some(only).filter(nobody),
-        _ => None,
-    });
+    let ungranted = requirement
+        .all
+        .iter()
+        .find(nobody)
+        .or(match requirement.any.as_slice() {
+            [only] => Some(only).filter(nobody),
+            _ => None,
+        });
     let caught = servers.iter().any(|server| server.has_catch_all());
     let reason = match ungranted {
         Some(scope) if caught => format!("only `scopes: any` lets its scope `{}` through", scope.value),

@@ -7,16 +7,13 @@ use super::context::Context;
 use super::file::api::{ApiFile, CertificateSource};
 use crate::model::id::{ApiName, AuthorizationServerId};
 use crate::model::location::Located;
-use crate::policy::declared::{
-    ApiDeclaration, ClientsDeclaration, DpopOptions, ForwardDeclaration, RequirementDeclaration,
-};
+use crate::policy::declared::{ApiDeclaration, ClientsDeclaration, DpopOptions, ForwardDeclaration};
 
 impl Context<'_> {
-    /// One API. `external` says whether a name is that of an external authorization server.
-    pub(crate) fn api(&mut self, file: ApiFile, external: impl Fn(&str) -> bool) -> Option<ApiDeclaration> {
+    /// One API.
+    pub(crate) fn api(&mut self, file: ApiFile) -> Option<ApiDeclaration> {
         let name = self.identifier(&file.name, ApiName::parse);
         let servers = self.servers_of(&file);
-        let clients = self.clients_of(&file, &servers, external);
         let dpop = file.dpop.map_or_else(DpopOptions::default, |dpop| {
             let default = DpopOptions::default();
             DpopOptions {
@@ -30,7 +27,7 @@ impl Context<'_> {
             name: name?,
             hosts: file.hosts.0,
             servers,
-            clients,
+            clients: file.clients.map_or(ClientsDeclaration::Unstated, |clients| clients.0),
             paths: file.paths.map(|paths| paths.0).unwrap_or_default(),
             cors_preflight: file.cors_preflight.unwrap_or_default(),
             bad_token: file.bad_token.unwrap_or_default(),
@@ -62,50 +59,9 @@ impl Context<'_> {
             (None, Some(many)) => many.0.iter().collect(),
             (None, None) => Vec::new(),
         };
-        if named.is_empty() && needs_token(file) {
-            let message = format!(
-                "the API `{}` names no authorization server, and its routes need tokens",
-                file.name.value
-            );
-            let hint = "say `authorization_server: …`: who mints the tokens that may call it";
-            self.error("missing_key", file.at, message, hint);
-        }
         named
             .into_iter()
             .filter_map(|name| self.identifier(name, AuthorizationServerId::parse))
             .collect()
     }
-
-    /// The clients that may call an API. Where tokens come from elsewhere this must be said, since
-    /// whoever is a client there would be one here.
-    fn clients_of(
-        &mut self,
-        file: &ApiFile,
-        servers: &[Located<AuthorizationServerId>],
-        external: impl Fn(&str) -> bool,
-    ) -> ClientsDeclaration {
-        if let Some(clients) = &file.clients {
-            return clients.0.clone();
-        }
-        let server = servers.iter().find(|server| external(server.value.as_str()));
-        if let Some(server) = server.filter(|_| needs_token(file)) {
-            let message = format!(
-                "the API `{}` does not say which clients of `{}` may call it",
-                file.name.value, server.value
-            );
-            let hint = "for an external authorization server this must be said: `clients: […]`, or `clients: any`";
-            self.error("missing_clients", file.name.location, message, hint);
-        }
-        ClientsDeclaration::Any
-    }
-}
-
-/// Whether any route of the API looks at tokens.
-fn needs_token(file: &ApiFile) -> bool {
-    file.routes.iter().flat_map(|route| &route.0.verbs).any(|verb| {
-        !matches!(
-            verb.requirement,
-            RequirementDeclaration::Public | RequirementDeclaration::Deny
-        )
-    })
 }

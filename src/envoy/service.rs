@@ -89,6 +89,8 @@ pub struct CheckSettings {
     pub margin: Duration,
     /// How many checks a worker has under way, at most; one more is denied at once.
     pub in_flight_max: usize,
+    /// The largest message that is read, in bytes.
+    pub message_bytes_max: usize,
 }
 
 impl Default for CheckSettings {
@@ -97,6 +99,7 @@ impl Default for CheckSettings {
             deadline: Duration::from_millis(150),
             margin: Duration::from_millis(20),
             in_flight_max: 4096,
+            message_bytes_max: grpc::MESSAGE_BYTES_MAX,
         }
     }
 }
@@ -143,9 +146,9 @@ impl<C: Checks> CheckService<C> {
             if compressed {
                 return call.fail(RpcError::Compressed);
             }
-            let left = call.left();
+            let (left, bytes_max) = (call.left(), call.service.settings.message_bytes_max);
             // The message is nearly always here already; then no timer is armed.
-            match tokio::time::timeout(left, grpc::read_message(body)).await {
+            match tokio::time::timeout(left, grpc::read_message(body, bytes_max)).await {
                 Ok(Ok(message)) => call.decide(message).await,
                 Ok(Err(Unreadable::Rpc(error))) => call.fail(error),
                 Ok(Err(Unreadable::Malformed(detail))) => call.deny(Denial::because(Reason::MalformedCheck, detail)),

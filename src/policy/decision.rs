@@ -51,15 +51,15 @@ impl Permit {
         route: Arc<RouteRef>,
         caller: Option<Arc<VerifiedToken>>,
         headers: Vec<(Arc<str>, String)>,
-        remove: &[&str],
+        remove: Vec<Arc<str>>,
         response_headers: Vec<(&'static str, String)>,
     ) -> Self {
         Self {
             route,
             caller,
             headers,
-            remove_always: Arc::default(),
-            remove: remove.iter().map(|name| Arc::from(*name)).collect(),
+            remove_always: Arc::from([]),
+            remove: remove.into(),
             response_headers,
             long_lived: false,
         }

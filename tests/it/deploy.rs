@@ -2,8 +2,15 @@
 
 use std::process::Command;
 
+use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
+use serde_json::json;
+
+use crate::support::envoy::EnvoyBuilder;
+use crate::support::http1::Request;
 use crate::support::peers::{Release, python_tool, repository};
-use crate::support::wait;
+use crate::support::standin::{StandIn, allow};
+use crate::support::upstream::Upstream;
+use crate::support::{wait, yaml};
 
 /// Every shipped Envoy configuration, with the releases that it is for.
 #[test]
@@ -32,6 +39,33 @@ fn every_shipped_envoy_configuration_is_accepted_by_every_release() {
         }
     }
     assert!(count >= 2, "TCP and a unix socket at least");
+}
+
+/// The filter that the Istio patch inserts is one that Envoy takes.
+#[tokio::test]
+async fn the_istio_patch_inserts_a_filter_that_envoy_accepts() {
+    let text = std::fs::read_to_string(repository("deploy/istio/envoy-filter.yaml")).unwrap();
+    let patches = yaml::parse(&text)["spec"]["configPatches"].clone();
+    let merged = &patches[0]["patch"]["value"]["typed_config"];
+    let inserted = &patches[1]["patch"]["value"]["typed_config"];
+    assert_eq!(patches[1]["patch"]["operation"], "INSERT_BEFORE");
+    let upstream = Upstream::start().await;
+    let service = StandIn::start(allow(OkHttpResponse::default())).await;
+    let mut filter = inserted.clone();
+    filter["grpc_service"]["envoy_grpc"]["cluster_name"] = json!("ext_authz");
+    let envoy = EnvoyBuilder::plain(service.service(), upstream.address)
+        .manager(merged)
+        .filter(&filter)
+        .start()
+        .await;
+    assert_eq!(Request::get("/").send(envoy.address).await.status, 200);
+    let http = service
+        .take_one()
+        .attributes
+        .and_then(|a| a.request)
+        .and_then(|r| r.http)
+        .unwrap();
+    assert!(http.header_map.is_some(), "raw headers are on");
 }
 
 /// The JSON Schema that the program prints takes every example that must load, and refuses the unknown key.

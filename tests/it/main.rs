@@ -9,12 +9,10 @@
 )]
 
 mod architecture;
-<<<<<<< HEAD
 mod collector;
-=======
 mod deploy;
->>>>>>> harness
 mod envoy_facts;
+mod examples;
 mod gate;
 mod support;
 mod wycheproof;

@@ -46,7 +46,10 @@ fn a_right_mapping_gives_its_values_and_places() {
     let (basket, findings) = decode("owner: ada\nfruits: [apple, pear]\nin: true\n");
     assert_eq!(findings, []);
     let basket = basket.expect("decoded");
-    assert_eq!(basket.owner, Located::new("ada".to_owned(), Location { line: 1, column: 8 }));
+    assert_eq!(
+        basket.owner,
+        Located::new("ada".to_owned(), Location { line: 1, column: 8 })
+    );
     assert_eq!(basket.fruits, [Fruit::Apple, Fruit::Pear]);
     assert_eq!(basket.r#in, Some(true));
     assert!(basket.baskets.is_none());
@@ -59,7 +62,12 @@ fn one_run_finds_every_mistake() {
     );
     let expected = [
         ("unknown_word", 2, 10, "unknown word `aple`; did you mean `apple`?"),
-        ("wrong_type", 2, 22, "expected the word `apple` or `pear`, found a number `7`; "),
+        (
+            "wrong_type",
+            2,
+            22,
+            "expected the word `apple` or `pear`, found a number `7`; ",
+        ),
         ("wrong_type", 3, 5, "expected `true` or `false`, found a text `ja`; "),
         ("wrong_type", 5, 27, "expected a list, found a text; "),
         ("unknown_key", 6, 7, "unknown key `onwer`; did you mean `owner`?"),
@@ -84,10 +92,22 @@ fn one_run_finds_every_mistake() {
 fn every_missing_key_is_named_and_a_misspelt_one_is_not_missing_too() {
     let rows: [(&str, &[&str]); 5] = [
         ("{}", &["the key `owner` is missing; ", "the key `fruits` is missing; "]),
-        ("{ ownr: a, fruits: [] }", &["unknown key `ownr`; did you mean `owner`?"]),
-        ("{ owner: , fruits: ~ }", &["the key `owner` says nothing; ", "the key `fruits` says nothing; "]),
-        ("[]", &["expected a mapping with `owner`, `fruits`, `in` or `baskets`, found a list; "]),
-        ("{ owner: 12, fruits: [] }", &["expected a text, found a number `12`; put it in quotes to make it a text"]),
+        (
+            "{ ownr: a, fruits: [] }",
+            &["unknown key `ownr`; did you mean `owner`?"],
+        ),
+        (
+            "{ owner: , fruits: ~ }",
+            &["the key `owner` says nothing; ", "the key `fruits` says nothing; "],
+        ),
+        (
+            "[]",
+            &["expected a mapping with `owner`, `fruits`, `in` or `baskets`, found a list; "],
+        ),
+        (
+            "{ owner: 12, fruits: [] }",
+            &["expected a text, found a number `12`; put it in quotes to make it a text"],
+        ),
     ];
     for (text, expected) in rows {
         let (basket, findings) = decode(text);

@@ -7,7 +7,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::api::RequirementMapping;
-use crate::config::decode::{Decode, Fields, Problems, listed, shown};
+use crate::config::decode::{Decode, Fields, Problems, listed};
 use crate::config::yaml::{Entry, Kind, Node, Scalar};
 use crate::model::finding::{Finding, nearest};
 use crate::model::location::Located;
@@ -51,13 +51,9 @@ impl Decode for RouteFile {
             (_, Some(_)) => RouteTarget::Grpc(fields.take("grpc", problems)?),
             (_, None) => RouteTarget::Path(fields.take("path", problems)?),
         };
-        if verbs.is_empty() && fields.entries().iter().all(|entry| KEYS.contains(&entry.key.as_str())) {
-            let finding = Finding::error(
-                "route_without_verb",
-                node.location,
-                "the route names no verb, so nothing reaches it",
-            );
-            problems.push(finding.hint("say for example `GET: \"orders:read\"`, or `\"*\": deny`"));
+        // a route all of whose verbs are misspelt is not one without verbs, which has an error of its own
+        if verbs.is_empty() && fields.entries().iter().any(|entry| !KEYS.contains(&entry.key.as_str())) {
+            return None;
         }
         Some(Self(RouteDeclaration {
             location: node.location,
@@ -76,22 +72,29 @@ fn verb(entry: &Entry, grpc: bool, fields: &mut Fields<'_>, problems: &mut Probl
         is_verb(&entry.key)
     };
     if !known {
-        let upper = entry.key.to_ascii_uppercase();
-        let close = VERBS.contains(&upper.as_str()).then_some(upper.as_str());
-        match close.or_else(|| nearest(&upper, VERBS).filter(|_| nearest(&entry.key, KEYS).is_none())) {
-            Some(meant) if !grpc => {
-                let message = format!("unknown key `{}`", shown(&entry.key));
-                let finding = Finding::error("unknown_key", entry.key_location, message);
-                problems.push(finding.hint(format!("did you mean `{meant}`? verbs are written in upper case")));
-            }
-            _ => fields.unknown(entry, &KEYS, problems),
-        }
+        fields.unknown(entry, &KEYS, problems, verb_hint(&entry.key, grpc));
         return None;
     }
-    Requirement::decode(&entry.value, problems).map(|requirement| VerbDeclaration {
+    // SECURITY: what is wrong denies, though nobody will serve a file with an error in it
+    let requirement = Requirement::decode(&entry.value, problems).map_or(RequirementDeclaration::Deny, |right| right.0);
+    Some(VerbDeclaration {
         verb: Located::new(entry.key.clone(), entry.key_location),
-        requirement: requirement.0,
+        requirement,
     })
+}
+
+/// What a key that is no verb was meant for, if not for one of the other keys.
+fn verb_hint(key: &str, grpc: bool) -> Option<String> {
+    let upper = key.to_ascii_uppercase();
+    let meant = VERBS
+        .into_iter()
+        .find(|verb| strsim::damerau_levenshtein(verb, &upper) <= 1);
+    match meant {
+        Some(verb) if !grpc => Some(format!("did you mean `{verb}`? verbs are written in upper case")),
+        _ if nearest(key, KEYS).is_some() => None,
+        _ if grpc => Some("beside `grpc` stand the service's methods".to_owned()),
+        _ => Some("beside `path` stand verbs such as `GET`, or `\"*\"`".to_owned()),
+    }
 }
 
 /// An HTTP method as a key (RFC 9110 section 9.1): upper case, so that a misspelt key is no verb.

@@ -6,9 +6,19 @@ fn decode<T: Decode>(value: &str) -> Result<T, String> {
     let (root, findings) = yaml::read(&format!("[{value}]"));
     assert_eq!(findings, [], "{value}");
     let mut problems = Problems::default();
-    let Some(Node { kind: Kind::Sequence(items), .. }) = root else { panic!("{value}") };
+    let Some(Node {
+        kind: Kind::Sequence(items),
+        ..
+    }) = root
+    else {
+        panic!("{value}")
+    };
     let decoded = items.first().and_then(|item| T::decode(item, &mut problems));
-    let messages: Vec<String> = problems.into_findings().into_iter().map(|finding| finding.message).collect();
+    let messages: Vec<String> = problems
+        .into_findings()
+        .into_iter()
+        .map(|finding| finding.message)
+        .collect();
     match decoded {
         Some(decoded) if messages.is_empty() => Ok(decoded),
         _ => Err(messages.join("; ")),
@@ -33,7 +43,22 @@ fn a_period_has_a_unit_and_one_spelling() {
             "{text}"
         );
     }
-    for text in ["\"\"", "m", "5", "300", "5 m", "5M", "-5m", "1.5h", "30m1h", "5m5m", "5w", "5m ago", "99999999999999d", "٥m"] {
+    for text in [
+        "\"\"",
+        "m",
+        "5",
+        "300",
+        "5 m",
+        "5M",
+        "-5m",
+        "1.5h",
+        "30m1h",
+        "5m5m",
+        "5w",
+        "5m ago",
+        "99999999999999d",
+        "٥m",
+    ] {
         assert!(decode::<Period>(text).is_err(), "{text}");
     }
     assert_eq!(decode::<Period>("300"), Err("`300` has no unit".to_owned()));
@@ -50,10 +75,23 @@ fn a_size_has_a_unit() {
 
 #[test]
 fn an_address_is_an_ip_with_a_port_or_a_socket() {
-    for text in ["\"127.0.0.1:9191\"", "\"[::1]:9191\"", "\"unix:/run/a.sock\"", "\"0.0.0.0:0\""] {
+    for text in [
+        "\"127.0.0.1:9191\"",
+        "\"[::1]:9191\"",
+        "\"unix:/run/a.sock\"",
+        "\"0.0.0.0:0\"",
+    ] {
         assert!(decode::<Address>(text).is_ok(), "{text}");
     }
-    for text in ["\":9191\"", "\"localhost:9191\"", "127.0.0.1", "9191", "\"unix:\"", "\"127.0.0.1:99999\"", "\"\""] {
+    for text in [
+        "\":9191\"",
+        "\"localhost:9191\"",
+        "127.0.0.1",
+        "9191",
+        "\"unix:\"",
+        "\"127.0.0.1:99999\"",
+        "\"\"",
+    ] {
         assert!(decode::<Address>(text).is_err(), "{text}");
     }
 }
@@ -63,11 +101,23 @@ fn attack_e18_a_secret_in_place_of_its_digest_is_not_shown_in_full() {
     let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
     assert!(decode::<Sha256>(digest).is_ok());
     assert!(decode::<Sha256>(&digest.to_uppercase()).is_ok());
-    assert!(decode::<Sha256>(&"1".repeat(64)).is_ok(), "64 decimal digits are a digest, too");
-    for text in ["abc", "\"\"", "[]", &digest[1..], &format!("{}g", &digest[1..]), &"é".repeat(32)] {
+    assert!(
+        decode::<Sha256>(&"1".repeat(64)).is_ok(),
+        "64 decimal digits are a digest, too"
+    );
+    for text in [
+        "abc",
+        "\"\"",
+        "[]",
+        &digest[1..],
+        &format!("{}g", &digest[1..]),
+        &"é".repeat(32),
+    ] {
         assert!(decode::<Sha256>(text).is_err(), "{text}");
     }
-    let message = decode::<Sha256>("canary-secret-value").map(|_| ()).expect_err("no digest");
+    let message = decode::<Sha256>("canary-secret-value")
+        .map(|_| ())
+        .expect_err("no digest");
     assert_eq!(message, "`can…` is not a SHA-256 in hexadecimal");
 }
 
@@ -75,14 +125,19 @@ fn attack_e18_a_secret_in_place_of_its_digest_is_not_shown_in_full() {
 fn attack_e18_a_wrong_secret_is_described_without_its_value() {
     for value in ["12345678", "true", "[canary]", "\"\""] {
         let message = decode::<SecretText>(value).map(|_| ()).expect_err("no secret text");
-        assert!(!message.contains("12345678") && !message.contains("canary"), "{message}");
+        assert!(
+            !message.contains("12345678") && !message.contains("canary"),
+            "{message}"
+        );
     }
 }
 
 #[test]
 fn attack_e18_a_url_with_a_password_is_refused_and_not_shown() {
     for url in ["https://user:canary@host/", "https://user:canary@ho st/"] {
-        let message = decode::<UrlText>(&format!("\"{url}\"")).map(|_| ()).expect_err("credentials");
+        let message = decode::<UrlText>(&format!("\"{url}\""))
+            .map(|_| ())
+            .expect_err("credentials");
         assert!(!message.contains("canary"), "{message}");
     }
     assert!(decode::<UrlText>("\"https://host/path\"").is_ok());
@@ -109,7 +164,10 @@ fn numbers_keep_their_bounds() {
 fn an_empty_list_is_no_list_of_conditions() {
     assert!(decode::<Listed<String>>("[]").is_err());
     assert!(decode::<OneOrMany<String>>("[]").is_err());
-    assert_eq!(decode::<OneOrMany<String>>("a").map(|list| list.0), Ok(vec!["a".to_owned()]));
+    assert_eq!(
+        decode::<OneOrMany<String>>("a").map(|list| list.0),
+        Ok(vec!["a".to_owned()])
+    );
     let many = decode::<OneOrMany<Located<String>>>("[a, b]").map(|list| list.0.len());
     assert_eq!(many, Ok(2));
 }

@@ -48,7 +48,7 @@ fn token(claims: serde_json::Value) -> Arc<VerifiedToken> {
     }))
 }
 
-fn permit(headers: &[(&str, &str)], remove: &[&str], caller: Option<Arc<VerifiedToken>>) -> Decision {
+fn permit(headers: &[(&str, &str)], remove: &[&'static str], caller: Option<Arc<VerifiedToken>>) -> Decision {
     Decision::Allow(Permit::assertion_for_test(
         route(),
         caller,
@@ -56,7 +56,7 @@ fn permit(headers: &[(&str, &str)], remove: &[&str], caller: Option<Arc<Verified
             .iter()
             .map(|(name, value)| (Arc::from(*name), (*value).to_owned()))
             .collect(),
-        remove,
+        remove.iter().map(|name| Arc::from(*name)).collect(),
         Vec::new(),
     ))
 }

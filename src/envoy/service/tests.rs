@@ -62,7 +62,7 @@ fn allow() -> Decision {
         }),
         None,
         vec![(Arc::from("x-auth-subject"), "ada".to_owned())],
-        &[],
+        Vec::new(),
         Vec::new(),
     ))
 }

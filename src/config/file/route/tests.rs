@@ -7,7 +7,9 @@ fn decode(text: &str) -> (Option<RouteDeclaration>, Vec<(&'static str, u32, Opti
     let mut problems = Problems::default();
     let route = root.and_then(|root| RouteFile::decode(&root, &mut problems));
     let findings = problems.into_findings();
-    let findings = findings.into_iter().map(|finding| (finding.code, finding.location.column, finding.hint));
+    let findings = findings
+        .into_iter()
+        .map(|finding| (finding.code, finding.location.column, finding.hint));
     (route.map(|route| route.0), findings.collect())
 }
 
@@ -24,10 +26,26 @@ fn verbs_are_upper_case_tokens_or_a_star() {
 fn what_is_no_verb_is_an_unknown_key_with_the_nearest_one() {
     let rows = [
         ("{ paht: /a, GET: public }", 3, "did you mean `path`?"),
-        ("{ path: /a, get: public }", 13, "did you mean `GET`? verbs are written in upper case"),
-        ("{ path: /a, Post: public }", 13, "did you mean `POST`? verbs are written in upper case"),
-        ("{ path: /a, GET: public, method_overide: both }", 26, "did you mean `method_override`?"),
-        ("{ path: /a, GET: public, List: a }", 26, "here stand `path`, `grpc`, `method_override` or `forward_authorization`"),
+        (
+            "{ path: /a, get: public }",
+            13,
+            "did you mean `GET`? verbs are written in upper case",
+        ),
+        (
+            "{ path: /a, Post: public }",
+            13,
+            "did you mean `POST`? verbs are written in upper case",
+        ),
+        (
+            "{ path: /a, GET: public, method_overide: both }",
+            26,
+            "did you mean `method_override`?",
+        ),
+        (
+            "{ path: /a, GET: public, List: a }",
+            26,
+            "beside `path` stand verbs such as `GET`, or `\"*\"`",
+        ),
     ];
     for (text, column, hint) in rows {
         let (_, findings) = decode(text);
@@ -42,11 +60,14 @@ fn a_grpc_service_has_methods() {
     let route = route.expect("decoded");
     assert!(matches!(&route.target, RouteTarget::Grpc(service) if service.value == "a.v1.B"));
     assert_eq!(route.verbs.len(), 2);
-    assert_eq!(decode("{ grpc: a.v1.B, a-b: deny }").1.first().map(|finding| finding.0), Some("unknown_key"));
+    assert_eq!(
+        decode("{ grpc: a.v1.B, a-b: deny }").1.first().map(|finding| finding.0),
+        Some("unknown_key")
+    );
 }
 
 #[test]
-fn a_requirement_with_a_wrong_part_is_dropped_whole_rather_than_made_looser() {
+fn a_requirement_with_a_wrong_part_denies_rather_than_becoming_looser() {
     let rows = [
         ("{ path: /a, GET: { all: [a], acr: [] } }", "empty_list"),
         ("{ path: /a, GET: { any: [] } }", "empty_list"),
@@ -60,16 +81,29 @@ fn a_requirement_with_a_wrong_part_is_dropped_whole_rather_than_made_looser() {
     ];
     for (text, code) in rows {
         let (route, findings) = decode(text);
-        assert_eq!(findings.iter().map(|finding| finding.0).collect::<Vec<_>>(), [code], "{text}");
-        assert!(route.expect("the route itself is right").verbs.is_empty(), "{text}");
+        assert_eq!(
+            findings.iter().map(|finding| finding.0).collect::<Vec<_>>(),
+            [code],
+            "{text}"
+        );
+        let verbs = route.expect("the route itself is right").verbs;
+        assert!(
+            verbs
+                .iter()
+                .all(|verb| matches!(verb.requirement, RequirementDeclaration::Deny)),
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn a_route_without_verbs_or_with_two_targets_is_refused() {
-    assert_eq!(decode("{ path: /a }").1.first().map(|finding| finding.0), Some("route_without_verb"));
+fn a_route_with_no_right_verb_or_two_targets_is_dropped() {
+    assert!(decode("{ path: /a, get: public }").0.is_none());
     let (route, findings) = decode("{ path: /a, grpc: a.B, GET: public }");
     assert!(route.is_none());
     assert_eq!(findings.first().map(|finding| finding.0), Some("path_and_grpc"));
-    assert_eq!(decode("{ GET: public }").1.first().map(|finding| finding.0), Some("missing_key"));
+    assert_eq!(
+        decode("{ GET: public }").1.first().map(|finding| finding.0),
+        Some("missing_key")
+    );
 }
