@@ -9,6 +9,7 @@ mod credentials;
 mod denials;
 mod drain;
 mod failure;
+mod floods;
 mod foreign;
 mod hosts;
 mod identity;
