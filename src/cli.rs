@@ -30,6 +30,7 @@ struct Cli {
 enum Command {
     Check(check::CheckArgs),
     Serve(serve::ServeArgs),
+    Access(access::AccessArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, out).map_err(anyhow::Error::from),
         Command::Serve(args) => serve::run(&args),
+        Command::Access(args) => access::run(&args, out).map_err(anyhow::Error::from),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {
