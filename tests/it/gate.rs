@@ -5,6 +5,7 @@
 //! from a foreign authorization server in the test's hand.
 
 mod bank;
+mod broken;
 mod credentials;
 mod denials;
 mod drain;

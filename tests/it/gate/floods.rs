@@ -189,8 +189,11 @@ async fn attack_e07_idle_connections_are_closed_and_nobody_waits_for_them() {
     }
     unharmed(&gate, gate.resident_kib()).await;
     for stream in &mut idle {
-        let closed = wait::bounded("an idle connection is closed", stream.read(&mut [0; 64])).await;
-        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+        // The gate's own preface may come first; then the end.
+        wait::bounded("an idle connection is closed", async {
+            while matches!(stream.read(&mut [0; 256]).await, Ok(1..)) {}
+        })
+        .await;
     }
 }
 
