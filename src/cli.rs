@@ -39,7 +39,7 @@ enum Command {
 pub fn run() -> ExitCode {
     // clap prints the help or the mistake, and exits with 0 or 2.
     let cli = Cli::parse();
-    let out = &mut io::stdout().lock();
+    let out = &mut io::stdout();
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, out).map_err(anyhow::Error::from),
         Command::Serve(args) => serve::run(&args),
