@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -160,4 +161,35 @@ fn a_condition_without_a_caller_has_no_claims() {
         path: "/x",
     };
     assert_eq!(expression.holds(&input), Err(Unevaluated::Absent));
+}
+
+proptest! {
+    /// Whatever stands in a file is an expression or a mistake, never the end of the process.
+    #[test]
+    fn attack_e13_reading_and_evaluating_never_panics(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                Just("token"), Just(".sub"), Just("path"), Just(".id"), Just("request"), Just(".headers"), Just("["),
+                Just("]"), Just("("), Just(")"), Just("{"), Just("}"), Just("'a'"), Just("'"), Just("\""), Just("=="),
+                Just(" in "), Just("&&"), Just("!"), Just("-"), Just("?"), Just(":"), Just(","), Just("1"), Just("0x"),
+                Just("1e400"), Just("9223372036854775808"), Just(".exists(x, x == 1)"), Just("b'\\xff'"), Just("r'\\'"),
+                Just("'\\u12'"), Just("'\\ud800'"), Just("é"), Just("\n"), Just("\0"), Just("//"), Just(".?a"), Just("[?0]"),
+                Just("duration('1h')"), Just("timestamp('x')"), Just("int("), Just("`a`"), Just("null"), Just("/"), Just("%"),
+            ],
+            0..12,
+        ),
+    ) {
+        let text = pieces.concat();
+        if let Ok(expression) = Expression::parse(&environment(), &text, &["id"]) {
+            let claims = json!({"sub": "ada"});
+            let facts = request("GET https://h.example/x", &[]);
+            let _ = expression.evaluate(&Input {
+                claims: claims.as_object(),
+                captures: &[],
+                facts: &facts,
+                host: "h.example",
+                path: "/x",
+            });
+        }
+    }
 }
