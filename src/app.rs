@@ -20,6 +20,7 @@ use crate::envoy::service::CheckSettings;
 use crate::lifecycle::{Cause, DrainSettings, ExitReport, Lifecycle};
 use crate::net::limits::{Limits, Protocol};
 use crate::net::settings::{ListenAddress, ListenerSettings};
+use crate::revocation::{RevocationSettings, Revocations};
 use crate::telemetry::Telemetry;
 
 mod gate;
@@ -108,13 +109,21 @@ impl App {
         let starting = lifecycle.readiness.wait_for("start");
         let env = |name: &str| source.variable(name);
         let telemetry = Arc::new(Telemetry::start(&settings.telemetry, &env, clock.clone())?);
+        let revocations = Arc::new(Revocations::new(RevocationSettings::default(), clock.clone()));
         let issuer = if options.runs(Part::Issuer) {
-            issuer::start(&settings, &clock, &telemetry).await?
+            issuer::start(&settings, &clock, &telemetry, &revocations, &lifecycle).await?
         } else {
             None
         };
         let gate = if options.runs(Part::Gate) {
-            Some(Gate::start(&settings, &clock, &telemetry, issuer.as_ref(), &lifecycle)?)
+            Some(Gate::start(
+                &settings,
+                &clock,
+                &telemetry,
+                issuer.as_ref(),
+                &revocations,
+                &lifecycle,
+            )?)
         } else {
             None
         };
@@ -164,6 +173,7 @@ impl App {
             gate,
             issuer,
             telemetry: telemetry.clone(),
+            reloading: tokio::sync::Mutex::default(),
         });
         lifecycle.essential("reload", reloader.clone().run(lifecycle.stop().soft.clone()));
         for (name, address) in addresses.all() {
@@ -196,8 +206,8 @@ impl App {
     ///
     /// # Errors
     /// Why the last good configuration stays in force.
-    pub fn reload(&self) -> Result<(), String> {
-        self.reloader.reload()
+    pub async fn reload(&self) -> Result<(), String> {
+        self.reloader.reload().await
     }
 
     /// Serves until the first ask (a signal's name), or until an essential task ends. Each further ask ends a wait at once. If

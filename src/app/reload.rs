@@ -26,6 +26,8 @@ pub(super) struct Reloader {
     pub(super) gate: Option<Gate>,
     pub(super) issuer: Option<Issuer>,
     pub(super) telemetry: Arc<Telemetry>,
+    /// Two asks at once are two reloads, one after the other.
+    pub(super) reloading: tokio::sync::Mutex<()>,
 }
 
 impl Reloader {
@@ -43,49 +45,44 @@ impl Reloader {
             match request {
                 Some(watch::Request::Signal) => {
                     self.telemetry.reopen_decision_log();
-                    drop(self.reload());
+                    drop(self.reload().await);
                 }
                 // The log has the error.
-                Some(watch::Request::Change) => drop(self.reload()),
+                Some(watch::Request::Change) => drop(self.reload().await),
                 None => return,
             }
         }
     }
 
     /// Reads and installs, or leaves everything as it is.
-    pub(super) fn reload(&self) -> Result<(), String> {
-        let outcome = self.try_reload();
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let outcome = self.try_reload().await;
         self.telemetry.record(&Event::Reloaded {
             error: outcome.as_ref().err().map(String::as_str),
         });
         outcome
     }
 
-    fn try_reload(&self) -> Result<(), String> {
+    async fn try_reload(&self) -> Result<(), String> {
         let text = |error: anyhow::Error| format!("{error:#}");
+        let _one_at_a_time = self.reloading.lock().await;
         let settings = config::load_for_serving(&self.path, &*self.source)
             .map_err(|report| brief(&self.path, report.findings()))?;
-        let gate = self
-            .gate
-            .as_ref()
-            .map(|gate| gate.prepare(&settings))
-            .transpose()
-            .map_err(text)?;
-        let issuer = self
-            .issuer
-            .as_ref()
-            .map(|issuer| issuer.prepare(&settings))
-            .transpose()
-            .map_err(text)?;
-        for tls in &self.certificates {
-            tls.reload().map_err(|error| error.to_string())?;
+        let gate = self.gate.as_ref().map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
+        let gate = gate.transpose().map_err(text)?;
+        let certificates: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|tls| tls.reload().map_err(|error| error.to_string()))
+            .collect();
+        certificates.into_iter().collect::<Result<(), String>>()?;
+        // The issuer first: tokens that it mints from now on are judged by the rules that come next, and the gate asks it
+        // for the keys of servers that are new.
+        if let Some(issuer) = &self.issuer {
+            issuer.reload(&settings).await.map_err(text)?;
         }
-        // The issuer first: tokens that it mints from now on are judged by the rules that come next.
-        if let (Some(running), Some(prepared)) = (&self.issuer, issuer) {
-            running.install(prepared);
-        }
-        if let (Some(running), Some(prepared)) = (&self.gate, gate) {
-            running.install(prepared);
+        if let Some((gate, prepared)) = gate {
+            gate.install(prepared, self.issuer.as_ref()).map_err(text)?;
         }
         tracing::info!(
             config.version = settings.version,
