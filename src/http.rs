@@ -2,15 +2,15 @@
 //!
 //! | path, below `{public_url}` | methods | file |
 //! |---|---|---|
-//! | `/oauth2/{id}/v1/token` | POST | [`token`] |
-//! | `/oauth2/{id}/v1/revoke` | POST | [`revoke`] |
-//! | `/oauth2/{id}/v1/keys` | GET | [`keys`] |
-//! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | [`discovery`] |
-//! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | [`discovery`] |
+//! | `/oauth2/{id}/v1/token` | POST | `token` |
+//! | `/oauth2/{id}/v1/revoke` | POST | `revoke` |
+//! | `/oauth2/{id}/v1/keys` | GET | `keys` |
+//! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
+//! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
 //!
 //! Layers, from the outside, each with its reason:
-//! 1. [`guard::headers`]: whatever answers, also a failure of the layers below, has the security headers;
-//! 2. [`guard::run`]: at most so many requests at once, each with a deadline, in a task of its own: a
+//! 1. `guard::headers`: whatever answers, also a failure of the layers below, has the security headers;
+//! 2. `guard::run`: at most so many requests at once, each with a deadline, in a task of its own: a
 //!    panic is a 500, and a client that hangs up does not stop a revocation half-way.
 //!
 //! Nothing here reads `Host` or a forwarding header: every URL comes from the configuration (attack
