@@ -20,7 +20,7 @@ use crate::envoy::service::CheckSettings;
 use crate::lifecycle::{Cause, DrainSettings, ExitReport, Lifecycle};
 use crate::net::limits::{Limits, Protocol};
 use crate::net::settings::{ListenAddress, ListenerSettings};
-use crate::revocation::{RevocationSettings, Revocations};
+use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 
 mod gate;
@@ -109,7 +109,7 @@ impl App {
         let starting = lifecycle.readiness.wait_for("start");
         let env = |name: &str| source.variable(name);
         let telemetry = Arc::new(Telemetry::start(&settings.telemetry, &env, clock.clone())?);
-        let revocations = Arc::new(Revocations::new(RevocationSettings::default(), clock.clone()));
+        let revocations = Revocations::new(clock.clone());
         let issuer = if options.runs(Part::Issuer) {
             issuer::start(&settings, &clock, &telemetry, &revocations, &lifecycle).await?
         } else {

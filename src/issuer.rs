@@ -20,7 +20,7 @@
 
 mod authenticate;
 mod grant;
-mod journal;
+pub mod journal;
 mod mint;
 mod revoke;
 pub mod settings;

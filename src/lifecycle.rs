@@ -147,6 +147,12 @@ impl Lifecycle {
         self.tasks.spawn(task);
     }
 
+    /// Runs a task that ends with the process, and that nothing waits for.
+    pub fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.soft.clone();
+        tokio::spawn(async move { stop.run_until_cancelled_owned(task).await });
+    }
+
     /// Waits for the first essential task that ends unasked.
     pub async fn failed(&self) -> &'static str {
         let mut failed = self.failed.subscribe();

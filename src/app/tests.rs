@@ -255,14 +255,14 @@ async fn attack_g07_a_reload_takes_a_file_whole_or_leaves_the_last_good_one_in_f
         .expect("starts");
     let mut gate = connect(test.tcp()).await;
     test.write(&file("127.0.0.1:0", "/b"));
-    assert_eq!(test.app.reload(), Ok(()));
+    assert_eq!(test.app.reload().await, Ok(()));
     assert_eq!(check(&mut gate, "/a").await, denied("no_route"));
     assert_eq!(check(&mut gate, "/b").await, allowed());
     test.write(&file("127.0.0.1:0", "/c").replace("GET: public", "GET: publik"));
-    let error = test.app.reload().expect_err("is broken");
+    let error = test.app.reload().await.expect_err("is broken");
     assert!(error.contains("scopegate.yaml:17:") && !error.contains('\n'), "{error}");
     std::fs::remove_file(test.path()).expect("removes");
-    assert!(test.app.reload().is_err());
+    assert!(test.app.reload().await.is_err());
     assert_eq!(check(&mut gate, "/b").await, allowed());
     assert_eq!(check(&mut gate, "/c").await, denied("no_route"));
 }
@@ -294,7 +294,7 @@ async fn edge_o03_attack_g07_checks_under_reloads_never_fail() {
     }
     for round in 0..200 {
         test.write(&file("127.0.0.1:0", if round % 2 == 0 { "/b" } else { "/a" }));
-        assert_eq!(test.app.reload(), Ok(()));
+        assert_eq!(test.app.reload().await, Ok(()));
     }
     stop.cancel();
     for task in checking {
