@@ -159,7 +159,7 @@ impl App {
         let serving = match (ext_authz, &gate) {
             (Some(bound), Some(gate)) => {
                 let gate_settings = gate_settings(&settings, &options);
-                Some(GateServing::start(bound, gate_settings, &gate.checks(), &clock, &lifecycle).await?)
+                Some(GateServing::start(bound, gate_settings, &gate.checks(), &clock, &telemetry, &lifecycle).await?)
             }
             _ => None,
         };
