@@ -20,6 +20,7 @@ use crate::envoy::service::CheckSettings;
 use crate::lifecycle::{Cause, DrainSettings, ExitReport, Lifecycle};
 use crate::net::limits::{Limits, Protocol};
 use crate::net::settings::{ListenAddress, ListenerSettings};
+use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 
 mod gate;
@@ -90,6 +91,7 @@ pub struct App {
     drain: DrainSettings,
     telemetry: Arc<Telemetry>,
     gate: Option<GateServing>,
+    reloader: Arc<Reloader>,
 }
 
 impl App {
@@ -107,19 +109,29 @@ impl App {
         let starting = lifecycle.readiness.wait_for("start");
         let env = |name: &str| source.variable(name);
         let telemetry = Arc::new(Telemetry::start(&settings.telemetry, &env, clock.clone())?);
+        let revocations = Revocations::new(clock.clone());
         let issuer = if options.runs(Part::Issuer) {
-            issuer::start(&settings, &clock, &telemetry).await?
+            issuer::start(&settings, &clock, &telemetry, &revocations, &lifecycle).await?
         } else {
             None
         };
         let gate = if options.runs(Part::Gate) {
-            Some(Gate::start(&settings, &clock, &telemetry, issuer.as_ref(), &lifecycle)?)
+            Some(Gate::start(
+                &settings,
+                &clock,
+                &telemetry,
+                issuer.as_ref(),
+                &revocations,
+                &lifecycle,
+            )?)
         } else {
             None
         };
         let bind = |wanted: bool, listener: &Option<ListenerSettings>, protocol| {
             let listener = listener.as_ref().filter(|_| wanted);
-            listener.map(|listener| Bound::bind(listener, protocol, &*clock)).transpose()
+            listener
+                .map(|listener| Bound::bind(listener, protocol, &*clock))
+                .transpose()
         };
         let ext_authz = bind(gate.is_some(), &settings.listeners.ext_authz, Protocol::Grpc)?;
         let issuer_listener = bind(issuer.is_some(), &settings.listeners.issuer, Protocol::Web)?;
@@ -147,22 +159,26 @@ impl App {
         let serving = match (ext_authz, &gate) {
             (Some(bound), Some(gate)) => {
                 let gate_settings = gate_settings(&settings, &options);
-                Some(GateServing::start(bound, gate_settings, &gate.checks(), &clock, &lifecycle).await?)
+                Some(GateServing::start(bound, gate_settings, &gate.checks(), &clock, &telemetry, &lifecycle).await?)
             }
             _ => None,
         };
         if let Some(serving) = &serving {
             serving.follow_readiness(&lifecycle);
         }
-        let reloader = Reloader {
+        let reloader = Arc::new(Reloader {
             path: settings.source_path.clone(),
             source,
             certificates,
             gate,
             issuer,
             telemetry: telemetry.clone(),
-        };
-        lifecycle.essential("reload", reloader.run(lifecycle.stop().soft.clone()));
+            reloading: tokio::sync::Mutex::default(),
+        });
+        lifecycle.essential("reload", reloader.clone().run(lifecycle.stop().soft.clone()));
+        for (name, address) in addresses.all() {
+            tracing::info!(listener.address = %address, "{name} listens on {address}");
+        }
         drop(starting);
         Ok(Self {
             addresses,
@@ -170,6 +186,7 @@ impl App {
             drain: options.drain,
             telemetry,
             gate: serving,
+            reloader,
         })
     }
 
@@ -185,6 +202,14 @@ impl App {
         self.lifecycle.readiness.waiting_for()
     }
 
+    /// Reads the configuration again now, as SIGHUP does.
+    ///
+    /// # Errors
+    /// Why the last good configuration stays in force.
+    pub async fn reload(&self) -> Result<(), String> {
+        self.reloader.reload().await
+    }
+
     /// Serves until the first ask (a signal's name), or until an essential task ends. Each further ask ends a wait at once. If
     /// nobody can ask any more, it serves on.
     pub async fn run(self, mut asks: mpsc::Receiver<&'static str>) -> ExitReport {
@@ -193,7 +218,7 @@ impl App {
             name = self.lifecycle.failed() => Cause::TaskEnded(name),
         };
         tracing::info!("ending: {cause:?}");
-        let _draining = self.lifecycle.readiness.wait_for("draining");
+        self.lifecycle.readiness.withdraw("draining");
         if let Some(gate) = &self.gate {
             // At once, not when the task that follows readiness comes to it.
             gate.withdraw().await;

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod access;
+mod assume;
 pub mod check;
+pub mod explain;
 pub mod schema;
 pub mod serve;
+pub mod test;
 
 /// The gate and the pass office in one small program.
 ///
@@ -30,6 +33,8 @@ struct Cli {
 enum Command {
     Check(check::CheckArgs),
     Serve(serve::ServeArgs),
+    Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
     Access(access::AccessArgs),
     Schema(schema::SchemaArgs),
 }
@@ -39,10 +44,12 @@ enum Command {
 pub fn run() -> ExitCode {
     // clap prints the help or the mistake, and exits with 0 or 2.
     let cli = Cli::parse();
-    let out = &mut io::stdout().lock();
+    let out = &mut io::stdout();
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, out).map_err(anyhow::Error::from),
         Command::Serve(args) => serve::run(&args),
+        Command::Explain(args) => explain::run(&args, out),
+        Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out).map_err(anyhow::Error::from),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };

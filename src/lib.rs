@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod envoy;
+pub mod http;
 pub mod issuer;
 pub mod jose;
 pub mod keys;

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 pub use introspect::Introspection;
 pub use server::{KeysState, Refreshed, TrustedServer};
@@ -53,31 +52,37 @@ pub enum TrustError {
     },
 }
 
-/// The authorization servers that we believe. Dropping it ends its background work.
+/// The authorization servers that we believe. A server that nobody holds any more ends its own
+/// background work.
 pub struct Trust {
     servers: HashMap<AuthorizationServerId, Arc<TrustedServer>>,
-    background: CancellationToken,
 }
 
 impl Trust {
     /// Takes up the servers, and starts fetching the keys of those that are elsewhere.
     ///
     /// `local_keys` finds the keys of an authorization server of this process; `io` is the runtime
-    /// that fetches run on, which is never one of the gate's.
+    /// that fetches run on, which is never one of the gate's. A server of `previous` whose settings
+    /// are still the same is taken over with its keys: a reload costs no fetch and no check.
     ///
     /// # Errors
     /// [`TrustError`] when a server's keys can never be had as configured.
     pub fn start(
         servers: Vec<TrustedServerSettings>,
+        previous: Option<&Self>,
         local_keys: &dyn Fn(&AuthorizationServerId) -> Option<Arc<LiveKeys>>,
         fetch: &Arc<dyn Fetch>,
         clock: &Arc<dyn Clock>,
         events: &Arc<dyn EventSink>,
         io: &Handle,
     ) -> Result<Arc<Self>, TrustError> {
-        let background = CancellationToken::new();
         let mut map = HashMap::with_capacity(servers.len());
         for settings in servers {
+            let known = previous.and_then(|previous| previous.server(&settings.id));
+            if let Some(known) = known.filter(|known| known.settings.is_same_as(&settings)) {
+                map.insert(settings.id, Arc::clone(known));
+                continue;
+            }
             let surroundings = Surroundings {
                 fetch: Arc::clone(fetch),
                 clock: Arc::clone(clock),
@@ -85,13 +90,10 @@ impl Trust {
                 io: io.clone(),
             };
             let server = TrustedServer::new(settings, local_keys, surroundings)?;
-            server.spawn_background(&background);
+            server.spawn_background();
             map.insert(server.settings.id.clone(), server);
         }
-        Ok(Arc::new(Self {
-            servers: map,
-            background,
-        }))
+        Ok(Arc::new(Self { servers: map }))
     }
 
     /// The server of this name.
@@ -123,12 +125,6 @@ impl Trust {
     pub fn key_ages(&self) -> Vec<(String, Duration)> {
         let age = |server: &Arc<TrustedServer>| Some((server.settings.id.to_string(), server.keys_age()?));
         self.servers.values().filter_map(age).collect()
-    }
-}
-
-impl Drop for Trust {
-    fn drop(&mut self) {
-        self.background.cancel();
     }
 }
 

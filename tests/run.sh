@@ -80,7 +80,7 @@ step 'coverage' python3 tests/coverage.py --check
 step 'dependencies' denied_dependencies
 if ! $quick; then
     step 'quickstart' quickstart
-    step 'benchmark' cargo bench --locked --bench check -- --quick
+    step 'benchmark' cargo bench --locked --bench check -- --batches 3 --calls 10000
 fi
 
 # The runner's own summaries, added up, as the last line.

@@ -2,44 +2,80 @@
 
 use std::sync::Arc;
 
+use anyhow::{Context as _, bail};
 use axum::Router;
 
+use crate::app::reload::brief;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::http;
+use crate::issuer::journal::Journal;
+use crate::issuer::{self, Services, StartError};
+use crate::keys::LiveKeys;
+use crate::lifecycle::Lifecycle;
+use crate::model::id::AuthorizationServerId;
+use crate::revocation::Revocations;
+use crate::store;
 use crate::telemetry::Telemetry;
 
 /// The issuer that runs in this process.
-pub(super) struct Issuer {
-    router: Router,
-}
-
-/// What a reload gives the issuer.
-pub(super) struct Prepared;
+pub(super) struct Issuer(Arc<issuer::Issuer>);
 
 /// Opens the store and starts the issuer, if the settings declare one.
-#[expect(clippy::unused_async, reason = "opening the store is a wait")]
 pub(super) async fn start(
     settings: &Settings,
-    _clock: &Arc<dyn Clock>,
-    _telemetry: &Arc<Telemetry>,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Arc<Telemetry>,
+    revocations: &Arc<Revocations>,
+    lifecycle: &Lifecycle,
 ) -> anyhow::Result<Option<Issuer>> {
-    if settings.issuer.is_none() {
+    let Some(declared) = &settings.issuer else {
         return Ok(None);
-    }
-    Ok(Some(Issuer { router: Router::new() }))
+    };
+    let Some(store) = &settings.store else {
+        bail!("tokens are minted here, and the configuration names no `store`");
+    };
+    let opened = store::open::open(store, None, settings.dev).await.context("the store")?;
+    let (journal, writing) = Journal::start(opened.store.clone());
+    lifecycle.beside(writing);
+    let services = Services {
+        store: opened,
+        revocations: revocations.clone(),
+        clock: clock.clone(),
+        events: telemetry.clone(),
+        audit: journal,
+    };
+    let issuer = issuer::Issuer::start(declared, services)
+        .await
+        .map_err(|error| told(settings, error))?;
+    let (tended, stop) = (issuer.clone(), lifecycle.stop().soft.clone());
+    lifecycle.essential("issuer", tended.tend(stop));
+    Ok(Some(Issuer(issuer)))
 }
 
 impl Issuer {
     /// Everything that clients reach.
     pub(super) fn router(&self) -> Router {
-        self.router.clone()
+        http::router(self.0.clone())
     }
 
-    /// Makes everything that new settings ask for, and changes nothing yet.
-    pub(super) fn prepare(&self, _settings: &Settings) -> anyhow::Result<Prepared> {
-        Ok(Prepared)
+    /// The keys of a local authorization server.
+    pub(super) fn live_keys(&self, server: &AuthorizationServerId) -> Option<Arc<LiveKeys>> {
+        self.0.live_keys(server)
     }
 
-    /// Puts it in force.
-    pub(super) fn install(&self, Prepared: Prepared) {}
+    /// Takes over new settings: whole, or not at all.
+    pub(super) async fn reload(&self, settings: &Settings) -> anyhow::Result<()> {
+        let Some(declared) = &settings.issuer else {
+            bail!("the new configuration mints no tokens any more; that takes a restart");
+        };
+        self.0.reload(declared).await.map_err(|error| told(settings, error))
+    }
+}
+
+fn told(settings: &Settings, error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Declaration(findings) => anyhow::anyhow!(brief(&settings.source_path, &findings)),
+        error => anyhow::Error::new(error).context("the issuer"),
+    }
 }

@@ -4,15 +4,17 @@
 //! configuration with errors leaves the last good one in force, and the log says where it is wrong. Listeners, store and
 //! telemetry are made once: a change of theirs is named, and waits for a restart.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::app::gate::Gate;
 use crate::app::issuer::Issuer;
-use crate::config::{self, Settings, Source, watch};
+use crate::config::{self, Source, watch};
 use crate::model::event::{Event, EventSink as _};
+use crate::model::finding::{Finding, Severity};
+use crate::model::location::Location;
 use crate::net::tls::Tls;
 use crate::telemetry::Telemetry;
 
@@ -24,11 +26,13 @@ pub(super) struct Reloader {
     pub(super) gate: Option<Gate>,
     pub(super) issuer: Option<Issuer>,
     pub(super) telemetry: Arc<Telemetry>,
+    /// Two asks at once are two reloads, one after the other.
+    pub(super) reloading: tokio::sync::Mutex<()>,
 }
 
 impl Reloader {
     /// Reloads when asked to, until the process ends.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (mut watch, error) = watch::watch(&self.path);
         if let Some(error) = error {
             tracing::warn!(%error, "the configuration's folder cannot be watched: reload by SIGHUP");
@@ -41,45 +45,65 @@ impl Reloader {
             match request {
                 Some(watch::Request::Signal) => {
                     self.telemetry.reopen_decision_log();
-                    self.reload();
+                    drop(self.reload().await);
                 }
-                Some(watch::Request::Change) => self.reload(),
+                // The log has the error.
+                Some(watch::Request::Change) => drop(self.reload().await),
                 None => return,
             }
         }
     }
 
     /// Reads and installs, or leaves everything as it is.
-    fn reload(&self) {
-        let error = self.try_reload().err();
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let outcome = self.try_reload().await;
         self.telemetry.record(&Event::Reloaded {
-            error: error.as_deref(),
+            error: outcome.as_ref().err().map(String::as_str),
         });
+        outcome
     }
 
-    fn try_reload(&self) -> Result<(), String> {
+    async fn try_reload(&self) -> Result<(), String> {
         let text = |error: anyhow::Error| format!("{error:#}");
-        let settings = config::load_for_serving(&self.path, &*self.source).map_err(|report| report.to_string())?;
-        let gate = self.gate.as_ref().map(|gate| gate.prepare(&settings)).transpose().map_err(text)?;
-        let issuer = self.issuer.as_ref().map(|issuer| issuer.prepare(&settings)).transpose().map_err(text)?;
-        for tls in &self.certificates {
-            tls.reload().map_err(|error| error.to_string())?;
+        let _one_at_a_time = self.reloading.lock().await;
+        let settings = config::load_for_serving(&self.path, &*self.source)
+            .map_err(|report| brief(&self.path, report.findings()))?;
+        let gate = self.gate.as_ref().map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
+        let gate = gate.transpose().map_err(text)?;
+        let certificates: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|tls| tls.reload().map_err(|error| error.to_string()))
+            .collect();
+        certificates.into_iter().collect::<Result<(), String>>()?;
+        // The issuer first: tokens that it mints from now on are judged by the rules that come next, and the gate asks it
+        // for the keys of servers that are new.
+        if let Some(issuer) = &self.issuer {
+            issuer.reload(&settings).await.map_err(text)?;
         }
-        // The issuer first: tokens that it mints from now on are judged by the rules that come next.
-        if let (Some(running), Some(prepared)) = (&self.issuer, issuer) {
-            running.install(prepared);
+        if let Some((gate, prepared)) = gate {
+            gate.install(prepared, self.issuer.as_ref()).map_err(text)?;
         }
-        if let (Some(running), Some(prepared)) = (&self.gate, gate) {
-            running.install(prepared);
-        }
-        tracing::info!(config.version = settings.version, "the configuration is in force");
-        warn(&settings);
+        tracing::info!(
+            config.version = settings.version,
+            config.warnings = settings.report.warnings(),
+            "the configuration {} is in force",
+            settings.version
+        );
         Ok(())
     }
 }
 
-fn warn(settings: &Settings) {
-    if settings.report.warnings() > 0 {
-        tracing::warn!("{}", settings.report);
-    }
+/// The errors among findings, in one line: `check` shows them with the lines that they are in.
+pub(super) fn brief(path: &Path, findings: &[Finding]) -> String {
+    let path = path.display();
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| {
+            let Location { line, column } = finding.location;
+            format!("{path}:{line}:{column}: {}", finding.message)
+        })
+        .collect();
+    errors.join("; ")
 }

@@ -19,6 +19,7 @@ use crate::net::listen::Listener;
 use crate::net::settings::{ListenAddress, ListenerSettings};
 use crate::net::tls::Tls;
 use crate::net::workers::{WorkerSettings, Workers};
+use crate::telemetry::Telemetry;
 
 /// A listener that is bound, with its certificates, and serves nothing yet.
 #[derive(Debug)]
@@ -88,6 +89,7 @@ impl GateServing {
         settings: GateSettings,
         checks: &Arc<C>,
         clock: &Arc<dyn Clock>,
+        telemetry: &Telemetry,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let health = HealthReporter::new();
@@ -104,11 +106,14 @@ impl GateServing {
             stop: lifecycle.stop().clone(),
         };
         let io = Handle::current();
-        let workers = Workers::start(&worker_settings, |_| {
-            let check = CheckService::new(checks.clone(), clock.clone(), per_thread.clone(), io.clone());
-            ExtAuthz::new(check, health.clone())
+        let services: Vec<_> = (0..threads)
+            .map(|_| CheckService::new(checks.clone(), clock.clone(), per_thread.clone(), io.clone()))
+            .collect();
+        let workers = Workers::start(&worker_settings, |index| {
+            ExtAuthz::new(services[index].clone(), health.clone())
         })
         .context("cannot start the gate's threads")?;
+        telemetry.register_in_flight(move || services.iter().map(|service| service.in_flight() as u64).sum());
         let workers = Arc::new(workers);
         let (accepting, stop) = (workers.clone(), lifecycle.stop().clone());
         lifecycle.essential("ext_authz listener", async move {

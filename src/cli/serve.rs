@@ -98,13 +98,8 @@ async fn serve(settings: Settings, options: Options) -> anyhow::Result<ExitRepor
     // Before anything is bound: a signal that comes during the start must not kill what is half there.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System)).await?;
-    for (name, address) in app.addresses().all() {
-        tracing::info!(listener.address = %address, "{name} listens on {address}");
-    }
     let (asks, asked) = mpsc::channel(4);
-    tokio::spawn(async move {
-        while asks.send(signals.next().await).await.is_ok() {}
-    });
+    tokio::spawn(async move { while asks.send(signals.next().await).await.is_ok() {} });
     Ok(app.run(asked).await)
 }
 
@@ -145,7 +140,9 @@ fn report_panics() {
 /// `500ms`, `3s`, `2m` or `0`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let count: u32 = digits.parse().map_err(|_| "say for example `3s` or `500ms`".to_owned())?;
+    let count: u32 = digits
+        .parse()
+        .map_err(|_| "say for example `3s` or `500ms`".to_owned())?;
     match &text[digits.len()..] {
         "ms" => Ok(Duration::from_millis(count.into())),
         "s" => Ok(Duration::from_secs(count.into())),

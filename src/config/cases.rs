@@ -130,7 +130,7 @@ shapes! {
 
 /// A mapping of names to texts.
 #[derive(Debug, schemars::JsonSchema)]
-struct Texts(std::collections::BTreeMap<String, String>);
+pub(crate) struct Texts(std::collections::BTreeMap<String, String>);
 
 impl Decode for Texts {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
@@ -145,7 +145,7 @@ impl Decode for Texts {
 
 /// An HTTP status.
 #[derive(Debug, schemars::JsonSchema)]
-struct Status(u64);
+pub(crate) struct Status(u64);
 
 impl Decode for Status {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {

@@ -130,9 +130,7 @@ fn unframe(mut framed: Bytes, bytes_max: usize) -> Result<Bytes, Unreadable> {
     }
     match usize::try_from(length) {
         Ok(length) if length == framed.len() => Ok(framed),
-        Ok(length) if length <= bytes_max => {
-            Err(Unreadable::Malformed("the call holds more or less than one message"))
-        }
+        Ok(length) if length <= bytes_max => Err(Unreadable::Malformed("the call holds more or less than one message")),
         _ => Err(Unreadable::Rpc(RpcError::ResourceExhausted)),
     }
 }

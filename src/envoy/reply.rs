@@ -345,7 +345,7 @@ impl Common<'_> {
             });
         });
         entry(metadata, "truncated", |value| {
-            value.number(4, u64::from(budget.truncated))
+            value.number(4, u64::from(budget.truncated));
         });
     }
 }

@@ -34,6 +34,7 @@ use crate::envoy::grpc::{self, ReplyBody, RpcError, Unreadable};
 use crate::envoy::reply::{Audience, Sendable};
 use crate::envoy::view;
 use crate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Outcome};
+use crate::model::id::{ClientId, Subject};
 use crate::model::reason::Reason;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::facts::{Occurrence, RequestFacts};
@@ -55,6 +56,10 @@ pub trait Checks: Send + Sync + 'static {
 
 /// How far a check came.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every check is decided; a box for that would cost an allocation"
+)]
 pub enum Step<L> {
     /// It is decided.
     Decided(Decided),
@@ -131,6 +136,11 @@ impl<C: Checks> CheckService<C> {
             ids: DecisionIds::new(),
             in_flight: AtomicUsize::new(0),
         })
+    }
+
+    /// How many calls are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Answers one call. What happens before the future is first polled (counting it in, noting the time) happens as
@@ -332,12 +342,8 @@ impl<C: Checks> Call<C> {
             path: facts.map_or("", RequestFacts::path),
             request_id: facts.map_or("", |facts| facts.request_id),
             authorization_server: token.map(|token| token.server.as_str()),
-            subject: token
-                .and_then(|token| token.subject.as_ref())
-                .map(|subject| subject.as_str()),
-            client_id: token
-                .and_then(|token| token.client.as_ref())
-                .map(|client| client.as_str()),
+            subject: token.and_then(|token| token.subject.as_ref()).map(Subject::as_str),
+            client_id: token.and_then(|token| token.client.as_ref()).map(ClientId::as_str),
             long_lived,
             traceparent,
             tracestate,

@@ -1,13 +1,13 @@
 //! One authorization server: its keys as they come and go.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use crate::clock::Clock;
@@ -71,6 +71,8 @@ pub struct TrustedServer {
     had_at: AtomicU64,
     asking: Mutex<Asking>,
     around: Surroundings,
+    /// Ends the background task when nobody holds the server any more.
+    background: DropGuard,
 }
 
 /// The state of fetching.
@@ -107,6 +109,7 @@ impl TrustedServer {
             had_at: AtomicU64::new(0),
             asking: Mutex::default(),
             around,
+            background: CancellationToken::new().drop_guard(),
         };
         if !server.is_fetched() {
             server.had_now();
@@ -193,23 +196,15 @@ impl TrustedServer {
         answer
     }
 
-    /// Starts what runs beside the checks: scheduled fetches, or the watch over a key file.
-    pub(super) fn spawn_background(self: &Arc<Self>, end: &CancellationToken) {
-        let server = Arc::clone(self);
-        let end = end.clone();
-        match &self.settings.keys {
-            KeySource::Discovery | KeySource::Uri(_) => {
-                self.around
-                    .io
-                    .spawn(async move { end.run_until_cancelled(server.fetch_on_schedule()).await });
-            }
-            KeySource::File(_) => {
-                self.around
-                    .io
-                    .spawn(async move { end.run_until_cancelled(server.watch_file()).await });
-            }
-            KeySource::Local | KeySource::SharedSecret(_) | KeySource::None => {}
+    /// Starts what runs beside the checks: scheduled fetches, or the watch over a key file. The task
+    /// holds the server only while it works, so that it does not keep alive what a reload has dropped.
+    pub(super) fn spawn_background(self: &Arc<Self>) {
+        if !self.is_fetched() {
+            return;
         }
+        let server = Arc::downgrade(self);
+        let end: CancellationToken = self.background.token().clone();
+        self.around.io.spawn(async move { end.run_until_cancelled(keep_current(server)).await });
     }
 
     fn is_fetched(&self) -> bool {
@@ -247,28 +242,21 @@ impl TrustedServer {
         flight
     }
 
-    async fn fetch_on_schedule(self: Arc<Self>) {
-        let mut retry = RETRY_MIN;
-        loop {
-            let pause = if let Some(max_age) = self.fetch_keys().await {
-                retry = RETRY_MIN;
-                // Four fifths of its life: ahead of the moment at which others would drop it.
-                let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age.mul_f32(0.8));
-                fresh.clamp(self.settings.keys_cooldown.min(REFRESH_MAX), REFRESH_MAX)
-            } else {
-                let pause = retry;
-                retry = (retry * 2).min(RETRY_MAX);
-                pause
-            };
-            tokio::time::sleep(pause).await;
+    /// Has the keys, and says when to have them again. `retry` is the pause after the next failure.
+    async fn fetch_on_schedule(&self, retry: &mut Duration) -> Duration {
+        let had = self.fetch_keys().await;
+        if matches!(self.settings.keys, KeySource::File(_)) {
+            return FILE_POLL;
         }
-    }
-
-    async fn watch_file(self: Arc<Self>) {
-        loop {
-            self.fetch_keys().await;
-            tokio::time::sleep(FILE_POLL).await;
-        }
+        let Some(max_age) = had else {
+            let pause = *retry;
+            *retry = (pause * 2).min(RETRY_MAX);
+            return pause;
+        };
+        *retry = RETRY_MIN;
+        // Four fifths of its life: ahead of the moment at which others would drop it.
+        let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age.mul_f32(0.8));
+        fresh.clamp(self.settings.keys_cooldown.clamp(RETRY_MIN, REFRESH_MAX), REFRESH_MAX)
     }
 
     /// Has the keys once. `Some` with the answer's `max-age` if that went well.
@@ -350,6 +338,15 @@ impl TrustedServer {
             return Err(format!("the key set answered {}", answer.status));
         }
         Ok((answer.body, answer.max_age))
+    }
+}
+
+async fn keep_current(server: Weak<TrustedServer>) {
+    let mut retry = RETRY_MIN;
+    while let Some(held) = server.upgrade() {
+        let pause = held.fetch_on_schedule(&mut retry).await;
+        drop(held);
+        tokio::time::sleep(pause).await;
     }
 }
 

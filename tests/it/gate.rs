@@ -5,10 +5,12 @@
 //! from a foreign authorization server in the test's hand.
 
 mod bank;
+mod broken;
 mod credentials;
 mod denials;
 mod drain;
 mod failure;
+mod floods;
 mod foreign;
 mod hosts;
 mod identity;

@@ -1,5 +1,6 @@
 //! Stopping: readiness falls, checks under way and those that Envoy still sends are answered, the process ends with 0.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -52,10 +53,14 @@ impl Load {
         .await;
     }
 
-    /// Ends it; the statuses other than 200.
-    pub(super) async fn end(self) -> Vec<u16> {
+    /// Ends it; how often each status other than 200 came.
+    pub(super) async fn end(self) -> BTreeMap<u16, usize> {
         self.stop.store(true, Ordering::Relaxed);
-        self.senders.join_all().await.concat()
+        let mut counts = BTreeMap::new();
+        for status in self.senders.join_all().await.concat() {
+            *counts.entry(status).or_default() += 1;
+        }
+        counts
     }
 }
 

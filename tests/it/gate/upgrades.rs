@@ -5,6 +5,7 @@ use serde_json::json;
 use super::stage::{Lab, strict};
 use crate::support::h2_client::Client;
 use crate::support::http1::{self, Connection, Request};
+use crate::support::wait;
 
 fn upgrade(target: &str) -> Request {
     strict(target)
@@ -48,8 +49,14 @@ async fn edge_e09_edge_m06_edge_i05_an_upgrade_is_judged_once_as_get() {
     );
     let seen = lab.upstream.take().pop().unwrap();
     assert_eq!(seen.header("x-auth-subject"), Some("ada"));
-    let log = lab.gate.decisions();
-    assert!(log.iter().any(|line| line["long_lived"] == true), "{log:?}");
+    wait::until("the log says that it is long-lived", || async {
+        lab.gate
+            .decisions()
+            .iter()
+            .any(|line| line["connection"] == "long-lived")
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ pub(crate) struct ScopegateBuilder {
     config: String,
     files: Vec<(String, Vec<u8>)>,
     environment: Vec<(&'static str, String)>,
+    files_max: Option<u32>,
     folder: TempDir,
     ports: Ports,
 }
@@ -65,6 +66,7 @@ impl ScopegateBuilder {
             config: config.to_owned(),
             files: Vec::new(),
             environment: Vec::new(),
+            files_max: None,
             folder,
             ports: Ports::free(),
         }
@@ -84,6 +86,12 @@ impl ScopegateBuilder {
 
     pub(crate) fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// How many file descriptors it may have.
+    pub(crate) fn files_max(mut self, count: u32) -> Self {
+        self.files_max = Some(count);
         self
     }
 
@@ -107,7 +115,7 @@ impl ScopegateBuilder {
         let gate = |config: &str| with_ports(config, self.ports);
         let config = self.folder.path().join("scopegate.yaml");
         fs::write(&config, gate(&self.config)).expect("the configuration can be written");
-        let process = serve(self.folder.path(), &self.environment);
+        let process = serve(self.folder.path(), &self.environment, self.files_max);
         Scopegate {
             process,
             ports: self.ports,
@@ -116,8 +124,13 @@ impl ScopegateBuilder {
     }
 }
 
-fn serve(folder: &Path, environment: &[(&'static str, String)]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+fn serve(folder: &Path, environment: &[(&'static str, String)], files_max: Option<u32>) -> Process {
+    let program = env!("CARGO_BIN_EXE_scopegate");
+    let mut command = Command::new(if files_max.is_some() { "sh" } else { program });
+    if let Some(count) = files_max {
+        // `exec`, so that the process keeps its id.
+        command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), program]);
+    }
     command
         .args(["serve", "-c", "scopegate.yaml"])
         .current_dir(folder)
@@ -157,7 +170,7 @@ impl Scopegate {
     /// Starts it again where it left off, after it has ended.
     pub(crate) async fn restart(self) -> Self {
         let gate = Self {
-            process: serve(self.folder.path(), &[]),
+            process: serve(self.folder.path(), &[], None),
             ..self
         };
         gate.ready().await;
@@ -225,6 +238,11 @@ impl Scopegate {
         let new = self.folder.path().join(format!(".{name}.new"));
         fs::write(&new, content).expect("a file can be written");
         fs::rename(new, self.folder.path().join(name)).expect("a file can be moved");
+    }
+
+    /// The memory that it has in RAM, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
