@@ -81,11 +81,14 @@ async fn edge_j25_steps_of_the_wall_clock_keep_no_verdict_alive() {
     );
 }
 
+/// Makes the fact that kills the token of a world.
+type Fact = Box<dyn Fn(&World) -> Revocation>;
+
 #[tokio::test]
 async fn edge_j23_attack_c11_every_kind_of_revocation_ends_a_cached_verdict_at_once() {
     let kid = |world: &World| Kid::parse(world.signer.kid().as_str()).unwrap();
     let server = || server("bank").id;
-    let facts: [(&str, Box<dyn Fn(&World) -> Revocation>); 6] = [
+    let facts: [(&str, Fact); 6] = [
         (
             "token",
             Box::new(move |_| Revocation::Token {
@@ -190,6 +193,16 @@ async fn attack_c10_edge_j24_other_settings_of_the_server_end_its_verdicts() {
         .gate
         .install(world.snapshot(&world.servers(), policy(BANK, &DpopOptions::default())));
     assert!(world.check(&token).await.allowed());
+}
+
+#[tokio::test]
+async fn a_reload_that_leaves_the_servers_alone_keeps_their_verdicts() {
+    let world = World::local();
+    let token = world.token(json!({}));
+    assert!(world.check(&token).await.allowed());
+    let same = world.snapshot(&world.servers(), policy(BANK, &DpopOptions::default()));
+    world.gate.install(same);
+    assert_eq!(world.check(&token).await.cache, CacheOutcome::Hit);
 }
 
 #[tokio::test]

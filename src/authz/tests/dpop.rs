@@ -35,6 +35,7 @@ impl Holder {
     }
 
     /// A proof for `GET https://bank.api.example/items`, with these claims over the usual ones.
+    #[expect(clippy::needless_pass_by_value, reason = "claims are written at each call")]
     fn proof(&self, world: &World, token: &str, claims: Value) -> String {
         let mut all = json!({
             "htm": "GET", "htu": "https://bank.api.example/items", "jti": "p1",
@@ -52,8 +53,8 @@ impl Holder {
     }
 }
 
-fn world(options: DpopOptions) -> World {
-    World::new(vec![server("bank")], &[("bank", &["bank"])], &options)
+fn world(options: &DpopOptions) -> World {
+    World::new(vec![server("bank")], &[("bank", &["bank"])], options)
 }
 
 async fn send(world: &World, scheme: &str, token: &str, proofs: &[&str], request_id: &str) -> Seen {
@@ -71,7 +72,7 @@ fn bound(world: &World, holder: &Holder) -> String {
 
 #[tokio::test]
 async fn edge_e16_edge_x05_edge_x11_a_proof_passes_once_and_is_asked_for_each_time() {
-    let world = world(DpopOptions::default());
+    let world = world(&DpopOptions::default());
     let holder = Holder::new();
     let token = bound(&world, &holder);
     let proof = holder.proof(&world, &token, json!({}));
@@ -94,7 +95,7 @@ async fn edge_e16_edge_x05_edge_x11_a_proof_passes_once_and_is_asked_for_each_ti
 
 #[tokio::test]
 async fn edge_e16_edge_x04_edge_x08_broken_proofs_are_refused() {
-    let world = world(DpopOptions::default());
+    let world = world(&DpopOptions::default());
     let (holder, other) = (Holder::new(), Holder::new());
     let token = bound(&world, &holder);
     let now = world.clock.now().unix_seconds();
@@ -148,7 +149,7 @@ async fn edge_e16_edge_x04_edge_x08_broken_proofs_are_refused() {
 
 #[tokio::test]
 async fn edge_c13_a_scheme_that_does_not_go_with_the_token_is_refused() {
-    let world = world(DpopOptions::default());
+    let world = world(&DpopOptions::default());
     let holder = Holder::new();
     let token = bound(&world, &holder);
     let proof = holder.proof(&world, &token, json!({}));
@@ -169,7 +170,7 @@ async fn edge_c13_a_scheme_that_does_not_go_with_the_token_is_refused() {
 
 #[tokio::test]
 async fn edge_x06_a_check_that_envoy_makes_again_gets_the_same_answer() {
-    let world = world(DpopOptions::default());
+    let world = world(&DpopOptions::default());
     let holder = Holder::new();
     let token = bound(&world, &holder);
     let proof = holder.proof(&world, &token, json!({}));
@@ -181,7 +182,7 @@ async fn edge_x06_a_check_that_envoy_makes_again_gets_the_same_answer() {
 
 #[tokio::test]
 async fn edge_x07_a_second_gate_that_does_not_consume_lets_a_used_proof_pass() {
-    let world = world(DpopOptions {
+    let world = world(&DpopOptions {
         consume: false,
         ..DpopOptions::default()
     });
@@ -195,7 +196,7 @@ async fn edge_x07_a_second_gate_that_does_not_consume_lets_a_used_proof_pass() {
 
 #[tokio::test]
 async fn edge_x10_a_nonce_is_handed_out_asked_for_and_renewed() {
-    let world = world(DpopOptions {
+    let world = world(&DpopOptions {
         require_nonce: true,
         ..DpopOptions::default()
     });
@@ -224,7 +225,7 @@ async fn edge_x10_a_nonce_is_handed_out_asked_for_and_renewed() {
 
 #[tokio::test]
 async fn edge_x02_edge_x03_the_origin_that_clients_see_is_configured() {
-    let world = world(DpopOptions {
+    let world = world(&DpopOptions {
         origin: Some("https://public.example".to_owned()),
         ..DpopOptions::default()
     });

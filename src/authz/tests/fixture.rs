@@ -293,7 +293,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(NOW));
         let live = LiveKeys::new(set_of(&[&signer]));
         let revocations = Revocations::new(clock.clone());
-        let snapshot = snapshot(&servers, policy(apis, dpop), &web, &clock, &live);
+        let snapshot = snapshot(&servers, policy(apis, dpop), None, &web, &clock, &live);
         let gate = Gate::new(settings, snapshot, clock.clone(), Arc::clone(&revocations));
         Self {
             gate,
@@ -308,7 +308,14 @@ impl World {
 
     /// Another snapshot of these servers.
     pub(super) fn snapshot(&self, servers: &[TrustedServerSettings], policy: CompiledPolicy) -> Snapshot {
-        snapshot(servers, policy, &self.web, &self.clock, &self.live)
+        snapshot(
+            servers,
+            policy,
+            Some(self.gate.snapshot().trust()),
+            &self.web,
+            &self.clock,
+            &self.live,
+        )
     }
 
     pub(super) fn servers(&self) -> Vec<TrustedServerSettings> {
@@ -320,15 +327,16 @@ impl World {
         self.token_by(&self.signer, claims)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "claims are written at each call")]
     pub(super) fn token_by(&self, signer: &SigningKey, claims: Value) -> String {
         signer
-            .sign("at+jwt", &self.claims(claims))
+            .sign("at+jwt", &self.claims(&claims))
             .unwrap()
             .expose_secret()
             .clone()
     }
 
-    pub(super) fn claims(&self, claims: Value) -> Map<String, Value> {
+    pub(super) fn claims(&self, claims: &Value) -> Map<String, Value> {
         let now = self.clock.now().unix_seconds();
         let mut all = json!({
             "iss": "https://bank.example", "aud": "api://bank", "sub": "alice", "client_id": "mobile",
@@ -373,6 +381,7 @@ impl World {
 fn snapshot(
     servers: &[TrustedServerSettings],
     policy: CompiledPolicy,
+    previous: Option<&Trust>,
     web: &Arc<Web>,
     clock: &Arc<ManualClock>,
     live: &Arc<LiveKeys>,
@@ -381,7 +390,16 @@ fn snapshot(
     let clock: Arc<dyn Clock> = clock.clone();
     let events: Arc<dyn EventSink> = Arc::new(Unobserved);
     let local = |_: &AuthorizationServerId| Some(Arc::clone(live));
-    let trust = Trust::start(servers.to_vec(), &local, &fetch, &clock, &events, &Handle::current()).unwrap();
+    let trust = Trust::start(
+        servers.to_vec(),
+        previous,
+        &local,
+        &fetch,
+        &clock,
+        &events,
+        &Handle::current(),
+    )
+    .unwrap();
     Snapshot::new(policy, trust, Arc::new(Unobserved)).unwrap()
 }
 

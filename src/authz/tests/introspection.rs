@@ -207,3 +207,15 @@ async fn an_introspected_token_dies_by_revocation_too() {
     });
     assert_eq!(world.check("opaque").await.reason(), Some(Reason::InvalidToken));
 }
+
+#[tokio::test]
+async fn attack_b15_attack_c13_a_question_that_panics_leaves_nothing_and_nobody_waiting() {
+    let world = world(60);
+    world.web.set(INTROSPECT, Answer::Panics);
+    let Step::Wait(lookup) = world.try_once("opaque") else {
+        panic!("an opaque token waits");
+    };
+    assert!(tokio::spawn(world.gate.finish(lookup)).await.unwrap_err().is_panic());
+    world.web.set(INTROSPECT, ok(&active()));
+    assert!(world.check("opaque").await.allowed());
+}
