@@ -303,6 +303,3 @@ impl Drop for Lead<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

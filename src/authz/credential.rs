@@ -148,6 +148,7 @@ mod tests {
         read(&facts(&[value.as_bytes()]))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what `read` gives")]
     fn token(scheme: Scheme, token: &str) -> Result<Presented<'_>, &'static str> {
         Ok(Presented::Token(Credential { scheme, token }))
     }

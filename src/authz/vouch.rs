@@ -106,7 +106,7 @@ impl Live<'_> {
             Ok(unverified) if has_form => self.judge_signed(token, &unverified, key, servers),
             _ => {
                 let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
-                self.ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
+                ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
             }
         };
         if let Vouched::Refused(detail, _) = vouched {
@@ -156,7 +156,7 @@ impl Live<'_> {
             let its_own = issuer.is_none_or(|issuer| issuer == server.settings.issuer.as_str());
             its_own && is_opaque(server) && can_be_asked(server)
         };
-        self.ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
+        ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
     }
 
     fn verify(&self, text: &str, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
@@ -204,13 +204,14 @@ impl Live<'_> {
             None => Vouched::Token(Arc::clone(verdict.token()), CacheOutcome::Miss),
         }
     }
+}
 
-    fn ask(&self, token: &str, key: VerdictKey, servers: Vec<Arc<TrustedServer>>) -> Vouched {
-        if servers.is_empty() {
-            return Vouched::Refused("the token is of no authorization server of the api", CacheOutcome::Miss);
-        }
-        Vouched::Wait(Lookup::introspection(token, key, servers))
+/// What there is to wait for, if anybody can be asked.
+fn ask(token: &str, key: VerdictKey, servers: Vec<Arc<TrustedServer>>) -> Vouched {
+    if servers.is_empty() {
+        return Vouched::Refused("the token is of no authorization server of the api", CacheOutcome::Miss);
     }
+    Vouched::Wait(Lookup::introspection(token, key, servers))
 }
 
 enum Unverifiable {
