@@ -10,8 +10,6 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::jose::alg::Algorithm;
-use crate::jose::sign::SigningKey;
 use crate::config::{self, source::System};
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};

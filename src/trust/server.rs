@@ -1,7 +1,7 @@
 //! One authorization server: its keys as they come and go.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -204,7 +204,9 @@ impl TrustedServer {
         }
         let server = Arc::downgrade(self);
         let end: CancellationToken = self.background.token().clone();
-        self.around.io.spawn(async move { end.run_until_cancelled(keep_current(server)).await });
+        self.around
+            .io
+            .spawn(async move { end.run_until_cancelled(keep_current(server)).await });
     }
 
     fn is_fetched(&self) -> bool {
