@@ -51,13 +51,16 @@ struct TestApp {
 impl TestApp {
     async fn start(text: &str, options: Options) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let keys = serde_json::json!({ "keys": [SigningKey::generate(Algorithm::Es256)?.public_jwk()] });
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let keys = serde_json::json!({ "keys": [key.public_jwk()] });
         std::fs::write(folder.path().join("keys.json"), keys.to_string())?;
         let text = text.replace("FOLDER", &folder.path().display().to_string());
         let path = folder.path().join("scopegate.yaml");
         std::fs::write(&path, text)?;
         let settings = config::load_for_serving(&path, &System).map_err(|report| anyhow::anyhow!("{report}"))?;
         let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System)).await?;
+        let mut ready = app.lifecycle.readiness.subscribe();
+        ready.wait_for(|ready| *ready).await?;
         Ok(Self { app, folder })
     }
 

@@ -294,7 +294,7 @@ impl TrustedServer {
         // Built before it is swapped in: what cannot be used never takes the place of what can.
         let (set, problems) = KeySet::from_jwks(&document).map_err(|error| error.to_string())?;
         for problem in &problems {
-            tracing::warn!(authorization_server = %self.settings.id, %problem, "a published key is not used");
+            tracing::warn!(authorization_server.id = %self.settings.id, %problem, "a published key is not used");
         }
         if set.is_empty() {
             return Err("the key set holds no usable key".to_owned());
