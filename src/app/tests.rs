@@ -59,8 +59,6 @@ impl TestApp {
         std::fs::write(&path, text)?;
         let settings = config::load_for_serving(&path, &System).map_err(|report| anyhow::anyhow!("{report}"))?;
         let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System)).await?;
-        let mut ready = app.lifecycle.readiness.subscribe();
-        ready.wait_for(|ready| *ready).await?;
         Ok(Self { app, folder })
     }
 
