@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
-use crate::model::event::{CheckObserver, EventSink};
+use crate::model::event::{CacheStats, CheckObserver, EventSink};
 use crate::model::id::AuthorizationServerId;
 use crate::net::fetch::HttpFetch;
 use crate::policy::compile::compile;
@@ -23,9 +23,9 @@ use crate::policy::compiled::CompiledPolicy;
 use crate::policy::facts::RequestFacts;
 use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
+use crate::trust::Trust;
 use crate::trust::fetch::Fetch;
 use crate::trust::settings::{KeySource, TrustedServerSettings};
-use crate::trust::Trust;
 
 /// How often what can matter no more is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
@@ -149,7 +149,8 @@ fn fetch_from_issuer(server: &mut TrustedServerSettings) {
 
 /// Shows the gate's caches and the age of its keys among the metrics.
 fn show(gate: &Arc<authz::Gate>, telemetry: &Telemetry) {
-    let caches: [(&'static str, fn(&authz::GateStats) -> crate::model::event::CacheStats); 4] = [
+    type Of = fn(&authz::GateStats) -> CacheStats;
+    let caches: [(&'static str, Of); 4] = [
         ("verdicts", |stats| stats.verdicts),
         ("refusals", |stats| stats.refusals),
         ("dpop_proofs", |stats| stats.replays),
@@ -187,7 +188,9 @@ const KEYS_WAIT: Duration = Duration::from_secs(10);
 const KEYS_POLL: Duration = Duration::from_millis(20);
 
 fn is_waiting(trust: &Weak<Trust>, name: &str) -> bool {
-    trust.upgrade().is_some_and(|trust| trust.waiting_for().iter().any(|waited| waited == name))
+    trust
+        .upgrade()
+        .is_some_and(|trust| trust.waiting_for().iter().any(|waited| waited == name))
 }
 
 async fn tidy(gate: Weak<authz::Gate>) {

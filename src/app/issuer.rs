@@ -35,7 +35,9 @@ pub(super) async fn start(
     let Some(store) = &settings.store else {
         bail!("tokens are minted here, and the configuration names no `store`");
     };
-    let opened = store::open::open(store, None, settings.dev).await.context("the store")?;
+    let opened = store::open::open(store, None, settings.dev)
+        .await
+        .context("the store")?;
     let (journal, writing) = Journal::start(opened.store.clone());
     lifecycle.beside(writing);
     let services = Services {

@@ -68,7 +68,10 @@ impl Reloader {
         let _one_at_a_time = self.reloading.lock().await;
         let settings = config::load_for_serving(&self.path, &*self.source)
             .map_err(|report| brief(&self.path, report.findings()))?;
-        let gate = self.gate.as_ref().map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
+        let gate = self
+            .gate
+            .as_ref()
+            .map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
         let gate = gate.transpose().map_err(text)?;
         let certificates: Vec<_> = self
             .certificates

@@ -14,6 +14,8 @@ use crate::config::{self, source::System};
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use crate::envoy::server::CHECK_PATH;
+use crate::jose::alg::Algorithm;
+use crate::jose::sign::SigningKey;
 
 type Client = SendRequest<Full<Bytes>>;
 
@@ -49,13 +51,22 @@ struct TestApp {
 impl TestApp {
     async fn start(text: &str, options: Options) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("keys.json"), "{\"keys\":[]}")?;
+        let keys = serde_json::json!({ "keys": [SigningKey::generate(Algorithm::Es256)?.public_jwk()] });
+        std::fs::write(folder.path().join("keys.json"), keys.to_string())?;
         let text = text.replace("FOLDER", &folder.path().display().to_string());
         let path = folder.path().join("scopegate.yaml");
         std::fs::write(&path, text)?;
         let settings = config::load_for_serving(&path, &System).map_err(|report| anyhow::anyhow!("{report}"))?;
         let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System)).await?;
+        let mut ready = app.lifecycle.readiness.subscribe();
+        ready.wait_for(|ready| *ready).await?;
         Ok(Self { app, folder })
+    }
+
+    /// Waits until the first keys are there.
+    async fn ready(&self) {
+        let mut ready = self.app.lifecycle.readiness.subscribe();
+        ready.wait_for(|ready| *ready).await.expect("is told");
     }
 
     fn write(&self, text: &str) {
@@ -161,8 +172,12 @@ async fn edge_o04_serves_checks_health_and_probes_on_free_ports_and_ends_when_as
     let mut gate = connect(test.tcp()).await;
     assert_eq!(check(&mut gate, "/a").await, allowed());
     assert_eq!(check(&mut gate, "/b").await, denied("no_route"));
+    test.ready().await;
     assert!(test.app.waiting_for().is_empty());
-    assert!(is_serving(&mut gate).await);
+    // Health follows readiness by a task of its own.
+    while !is_serving(&mut gate).await {
+        tokio::task::yield_now().await;
+    }
     let telemetry = tcp(test.app.addresses().telemetry.as_ref());
     let (asks, asked) = mpsc::channel(1);
     let address = test.tcp();
@@ -195,6 +210,7 @@ async fn edge_o04_serves_on_during_the_drain_delay_and_is_not_ready_and_a_second
     let test = TestApp::start(&file("127.0.0.1:0", "/a"), options)
         .await
         .expect("starts");
+    test.ready().await;
     let readiness = test.app.lifecycle.readiness.clone();
     let mut ready = readiness.subscribe();
     let mut gate = connect(test.tcp()).await;
@@ -215,6 +231,20 @@ async fn edge_o04_serves_on_during_the_drain_delay_and_is_not_ready_and_a_second
         gate.send_request(http::Request::new(Full::new(Bytes::new())))
             .await
             .is_err()
+    );
+}
+
+#[tokio::test]
+async fn edge_o04_is_not_serving_before_the_first_keys() {
+    let text = file("127.0.0.1:0", "/a").replace("keys.json", "missing.json");
+    let test = TestApp::start(&text, quick()).await.expect("starts");
+    assert_eq!(test.app.waiting_for(), ["keys of the authorization server `ext`"]);
+    let mut gate = connect(test.tcp()).await;
+    assert!(!is_serving(&mut gate).await);
+    assert_eq!(
+        check(&mut gate, "/a").await,
+        allowed(),
+        "what needs no key is answered all the same"
     );
 }
 

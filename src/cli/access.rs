@@ -50,7 +50,10 @@ pub fn run(args: &AccessArgs, out: &mut impl Write) -> io::Result<ExitCode> {
         }
     };
     // A model without findings of weight: `load` has compiled it already, and has refused what is wrong.
-    let model = settings.issuer.as_ref().and_then(|issuer| access::compile(&issuer.declared).0);
+    let model = settings
+        .issuer
+        .as_ref()
+        .and_then(|issuer| access::compile(&issuer.declared).0);
     let rows = reach(&settings.policy, &model.unwrap_or_else(Model::default));
     match args.output {
         Output::Json => writeln!(out, "{:#}", Value::Array(rows.iter().map(to_json).collect()))?,
@@ -76,21 +79,38 @@ fn lines(rows: &[RouteReach]) -> Vec<Line> {
             Reach::Everybody => lines.push(line("everybody", "no token needed".to_owned(), dash(), dash())),
             Reach::Denied => lines.push(line("nobody", "the route says `deny`".to_owned(), dash(), dash())),
             Reach::Ways(ways) if ways.is_empty() => {
-                lines.push(line("nobody", "no rule grants what the route needs".to_owned(), dash(), dash()));
-            }
-            Reach::Ways(ways) => lines.extend(ways.iter().map(|way| match way {
-                Way::Granted(way) => line(
-                    way.client.as_str(),
-                    who(way.user.as_deref(), &way.groups, way.grant.as_str()),
-                    format!("{}: {} / {}", way.server, way.policy, way.rule),
-                    duration(way.access_token.as_secs()),
-                ),
-                Way::External { server, clients, scopes } => line(
-                    &clients.as_ref().map_or_else(|| "any".to_owned(), |clients| clients.join(", ")),
-                    if scopes.is_empty() { "any valid token".to_owned() } else { format!("a token with {scopes}") },
-                    format!("{server} (external)"),
+                lines.push(line(
+                    "nobody",
+                    "no rule grants what the route needs".to_owned(),
                     dash(),
-                ),
+                    dash(),
+                ));
+            }
+            Reach::Ways(ways) => lines.extend(ways.iter().map(|way| {
+                match way {
+                    Way::Granted(way) => line(
+                        way.client.as_str(),
+                        who(way.user.as_deref(), &way.groups, way.grant.as_str()),
+                        format!("{}: {} / {}", way.server, way.policy, way.rule),
+                        duration(way.access_token.as_secs()),
+                    ),
+                    Way::External {
+                        server,
+                        clients,
+                        scopes,
+                    } => line(
+                        &clients
+                            .as_ref()
+                            .map_or_else(|| "any".to_owned(), |clients| clients.join(", ")),
+                        if scopes.is_empty() {
+                            "any valid token".to_owned()
+                        } else {
+                            format!("a token with {scopes}")
+                        },
+                        format!("{server} (external)"),
+                        dash(),
+                    ),
+                }
             })),
         }
     }
@@ -107,21 +127,38 @@ fn who(user: Option<&str>, groups: &[String], grant: &str) -> String {
 
 /// `5m`, `4h`, `1h 30m`: at most the two largest units.
 fn duration(seconds: u64) -> String {
-    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let told: Vec<String> =
-        parts.into_iter().filter(|(count, _)| *count > 0).take(2).map(|(count, unit)| format!("{count}{unit}")).collect();
-    if told.is_empty() { "0s".to_owned() } else { told.join(" ") }
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let told: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .take(2)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if told.is_empty() {
+        "0s".to_owned()
+    } else {
+        told.join(" ")
+    }
 }
 
 fn columns(lines: &[Line]) -> String {
     let head = HEAD.map(str::to_owned);
     let all = || std::iter::once(&head).chain(lines);
-    let widths: Vec<usize> =
-        (0..HEAD.len()).map(|column| all().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| all().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for line in all() {
-        let padded: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
+        let padded: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}", width = *width))
+            .collect();
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
     }
@@ -152,7 +189,11 @@ fn to_json(row: &RouteReach) -> Value {
             "scope": way.scopes.to_string(),
             "access_token_seconds": way.access_token.as_secs(),
         }),
-        Way::External { server, clients, scopes } => json!({
+        Way::External {
+            server,
+            clients,
+            scopes,
+        } => json!({
             "authorization_server": server.as_str(),
             "external": true,
             "clients": clients,
@@ -173,7 +214,10 @@ mod tests {
     use super::*;
 
     fn bank() -> Vec<RouteReach> {
-        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples/bank/scopegate.yaml"));
+        let path = PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/examples/bank/scopegate.yaml"
+        ));
         let settings = config::load(&path, &System).expect("the bank example has no error");
         let declared = &settings.issuer.as_ref().expect("the bank mints").declared;
         reach(&settings.policy, &access::compile(declared).0.expect("compiles"))
@@ -192,10 +236,18 @@ mod tests {
             of(&lines, "GET /transfers"),
             [
                 ("mobile", "customers (authorization_code)", app, "5m"),
-                ("nightly-batch", "itself (client_credentials)", "transfers: Services / Reading at night", "10m"),
+                (
+                    "nightly-batch",
+                    "itself (client_credentials)",
+                    "transfers: Services / Reading at night",
+                    "10m"
+                ),
             ]
         );
-        assert_eq!(of(&lines, "POST /transfers"), [("mobile", "customers (authorization_code)", app, "5m")]);
+        assert_eq!(
+            of(&lines, "POST /transfers"),
+            [("mobile", "customers (authorization_code)", app, "5m")]
+        );
         assert_eq!(of(&lines, "GET /health"), [("everybody", "no token needed", "-", "-")]);
         assert_eq!(
             of(&lines, "DELETE /transfers/{id}"),
@@ -219,7 +271,10 @@ mod tests {
         assert_eq!(columns(&lines).lines().count(), lines.len() + 1);
         assert_eq!(markdown(&lines).lines().count(), lines.len() + 2);
         let json: Vec<Value> = rows.iter().map(to_json).collect();
-        let ways: usize = json.iter().map(|row| row["ways"].as_array().map_or(0, |ways| ways.len().max(1))).sum();
+        let ways: usize = json
+            .iter()
+            .map(|row| row["ways"].as_array().map_or(0, |ways| ways.len().max(1)))
+            .sum();
         assert_eq!(ways, lines.len());
     }
 }

@@ -22,7 +22,10 @@ pub(crate) fn facts<'a>(line: &'a RequestLine, headers: &'a [(String, String)]) 
         request_id: "explain",
         ..RequestFacts::default()
     };
-    let header = |(name, value): &'a (String, String)| Header { name, value: value.as_bytes() };
+    let header = |(name, value): &'a (String, String)| Header {
+        name,
+        value: value.as_bytes(),
+    };
     facts.headers.extend(headers.iter().map(header));
     facts
 }
@@ -67,7 +70,13 @@ pub(crate) fn minted(
         let names: Vec<&str> = match profile {
             Some(TokenProfile::Okta) => vec!["cid"],
             Some(TokenProfile::Rfc9068) => vec!["client_id", "cid"],
-            None => server.claim_names.client.first().map(String::as_str).into_iter().collect(),
+            None => server
+                .claim_names
+                .client
+                .first()
+                .map(String::as_str)
+                .into_iter()
+                .collect(),
         };
         names.into_iter().for_each(|name| say(name, client.as_str().into()));
     }

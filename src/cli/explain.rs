@@ -84,7 +84,11 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
         Output::Text => text(out, &args.request, &decision, &trace)?,
         Output::Json => writeln!(out, "{:#}", to_json(&args.request, &decision, &trace))?,
     }
-    Ok(if matches!(decision, Decision::Allow(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if matches!(decision, Decision::Allow(_)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 type Read = (RequestLine, Vec<(String, String)>, Assumed);

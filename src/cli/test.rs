@@ -88,12 +88,19 @@ pub fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             differences: differences(&settings, &policy, case, now),
         }));
     }
-    let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| !outcome.differences.is_empty())
+        .count();
     match args.output {
         Output::Text => text(out, &outcomes, failed)?,
         Output::Json => writeln!(out, "{:#}", to_json(&outcomes, failed))?,
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What comes out of a case that is not what it expects.
@@ -101,13 +108,26 @@ fn differences(settings: &Settings, policy: &CompiledPolicy, case: &Case, now: T
     let assumed = match &case.token {
         None => Assumed::Nobody,
         Some(token) => {
-            let Some(server) = settings.trust.iter().find(|server| server.id.as_str() == token.server.value) else {
+            let Some(server) = settings
+                .trust
+                .iter()
+                .find(|server| server.id.as_str() == token.server.value)
+            else {
                 return vec![format!("there is no authorization server `{}`", token.server.value)];
             };
             let local = settings.issuer.as_ref().and_then(|issuer| {
-                issuer.declared.servers.iter().find(|declared| declared.id.value == server.id)
+                issuer
+                    .declared
+                    .servers
+                    .iter()
+                    .find(|declared| declared.id.value == server.id)
             });
-            Assumed::Token(assume::minted(token, server, local.map(|local| local.token_profile), now))
+            Assumed::Token(assume::minted(
+                token,
+                server,
+                local.map(|local| local.token_profile),
+                now,
+            ))
         }
     };
     let facts = assume::facts(&case.request.value, &case.headers);
@@ -143,7 +163,11 @@ fn compare(case: &Case, decision: &Decision) -> Vec<String> {
                 differ("status", status.to_string(), denial.status().to_string());
             }
             if let Some(reason) = expect.reason {
-                differ("reason", reason.as_str().to_owned(), format!("{}", denial.reason().as_str()));
+                differ(
+                    "reason",
+                    reason.as_str().to_owned(),
+                    format!("{}", denial.reason().as_str()),
+                );
             }
             if let Some(missing) = &expect.missing {
                 let mut missing = missing.clone();

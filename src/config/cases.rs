@@ -71,7 +71,11 @@ impl RequestLine {
             method: method.to_owned(),
             scheme: scheme.to_owned(),
             host: host.to_owned(),
-            target: if target.is_empty() { "/".to_owned() } else { target.to_owned() },
+            target: if target.is_empty() {
+                "/".to_owned()
+            } else {
+                target.to_owned()
+            },
         })
     }
 }
@@ -150,12 +154,14 @@ pub(crate) struct Status(u64);
 impl Decode for Status {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         match node.scalar() {
-            Some(yaml::Scalar::Integer(number)) => {
-                u64::try_from(number).ok().filter(|status| (100..600).contains(status)).map(Self).or_else(|| {
+            Some(yaml::Scalar::Integer(number)) => u64::try_from(number)
+                .ok()
+                .filter(|status| (100..600).contains(status))
+                .map(Self)
+                .or_else(|| {
                     problems.wrong_type(node, "an HTTP status");
                     None
-                })
-            }
+                }),
             _ => {
                 problems.wrong_type(node, "an HTTP status");
                 None
@@ -176,7 +182,9 @@ impl Decode for FromNow {
         };
         let (sign, span) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
         let seconds = |Period(span): Period| i64::try_from(Duration::as_secs(&span)).ok();
-        let found = Period::parse(span).and_then(seconds).map(|seconds| Self(sign * seconds));
+        let found = Period::parse(span)
+            .and_then(seconds)
+            .map(|seconds| Self(sign * seconds));
         if found.is_none() {
             problems.wrong_type(node, "a time from now such as `-10m`");
         }
@@ -186,18 +194,28 @@ impl Decode for FromNow {
 
 impl Decode for CaseToken {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::open_loose(node, "a mapping with `server`, `client`, `sub`, `scope` and claims", problems)?;
+        let fields = Fields::open_loose(
+            node,
+            "a mapping with `server`, `client`, `sub`, `scope` and claims",
+            problems,
+        )?;
         let mut token = Self {
             server: fields.take("server", problems)?,
             client: fields.take("client", problems)?,
             subject: fields.take("sub", problems)?,
-            scope: fields.take::<Option<OneOrMany<String>>>("scope", problems)?.map(|scopes| scopes.0.join(" ")),
+            scope: fields
+                .take::<Option<OneOrMany<String>>>("scope", problems)?
+                .map(|scopes| scopes.0.join(" ")),
             auth_time: fields.take::<Option<FromNow>>("auth_time", problems)?.map(|at| at.0),
             expires: fields.take::<Option<FromNow>>("exp", problems)?.map(|at| at.0),
             claims: Map::new(),
         };
         let known = ["server", "client", "sub", "scope", "auth_time", "exp"];
-        for entry in fields.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        for entry in fields
+            .entries()
+            .iter()
+            .filter(|entry| !known.contains(&entry.key.as_str()))
+        {
             let Some(value) = json(&entry.value) else {
                 problems.wrong_type(&entry.value, "a claim's value");
                 return None;
@@ -224,13 +242,24 @@ impl schemars::JsonSchema for CaseToken {
 /// The report, if anything in the file is wrong.
 pub fn load(path: &Path, source: &dyn Source) -> Result<Vec<Case>, Report> {
     let text = source.text(path).map_err(|error| {
-        let finding = Finding::error("unreadable_file", Location::default(), format!("it cannot be read: {error}"));
-        Report::new(path, Arc::from(""), vec![finding.hint("name case files after the options")])
+        let finding = Finding::error(
+            "unreadable_file",
+            Location::default(),
+            format!("it cannot be read: {error}"),
+        );
+        Report::new(
+            path,
+            Arc::from(""),
+            vec![finding.hint("name case files after the options")],
+        )
     })?;
     let (root, findings) = yaml::read(&text);
     let mut problems = Problems::default();
     problems.extend(findings);
-    let files: Vec<CaseFile> = root.as_ref().and_then(|root| Vec::decode(root, &mut problems)).unwrap_or_default();
+    let files: Vec<CaseFile> = root
+        .as_ref()
+        .and_then(|root| Vec::decode(root, &mut problems))
+        .unwrap_or_default();
     let cases: Vec<Case> = files.into_iter().filter_map(|file| case(file, &mut problems)).collect();
     let report = Report::new(path, Arc::from(text), problems.into_findings());
     if report.errors() > 0 { Err(report) } else { Ok(cases) }
@@ -240,7 +269,11 @@ fn case(file: CaseFile, problems: &mut Problems) -> Option<Case> {
     let request = match RequestLine::parse(&file.request.value) {
         Ok(request) => Located::new(request, file.request.location),
         Err(error) => {
-            problems.push(Finding::error("invalid_request_line", file.request.location, error.to_string()));
+            problems.push(Finding::error(
+                "invalid_request_line",
+                file.request.location,
+                error.to_string(),
+            ));
             return None;
         }
     };
@@ -250,8 +283,11 @@ fn case(file: CaseFile, problems: &mut Problems) -> Option<Case> {
             Some(reason) => Some(reason),
             None => {
                 let words: Vec<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
-                let finding =
-                    Finding::error("unknown_word", word.location, format!("unknown reason `{}`", word.value));
+                let finding = Finding::error(
+                    "unknown_word",
+                    word.location,
+                    format!("unknown reason `{}`", word.value),
+                );
                 problems.push(finding.hint(format!("a reason is {}", super::decode::listed(&words))));
                 return None;
             }
@@ -282,9 +318,18 @@ mod tests {
     #[test]
     fn a_request_line_keeps_what_is_written() {
         let line = RequestLine::parse("GET https://api.bank.example/a/..%2fb?x=1").expect("valid");
-        assert_eq!((line.host.as_str(), line.target.as_str()), ("api.bank.example", "/a/..%2fb?x=1"));
+        assert_eq!(
+            (line.host.as_str(), line.target.as_str()),
+            ("api.bank.example", "/a/..%2fb?x=1")
+        );
         assert_eq!(RequestLine::parse("GET https://h").expect("valid").target, "/");
-        for wrong in ["GET", "https://h/", "GET /transfers", "GET ftp://h/", "GET https://h/a b"] {
+        for wrong in [
+            "GET",
+            "https://h/",
+            "GET /transfers",
+            "GET ftp://h/",
+            "GET https://h/a b",
+        ] {
             assert_eq!(RequestLine::parse(wrong), Err(InvalidRequestLine), "{wrong}");
         }
     }
@@ -294,9 +339,16 @@ mod tests {
         let text = "- name: a\n  request: nowhere\n  expect: { allow: true }\n\
                     - name: b\n  request: GET https://h/\n  expect: { allow: false, reason: insufficient_scopes }\n\
                     - name: c\n  request: GET https://h/\n  expcet: { allow: true }\n";
-        let report = load(Path::new("cases.yaml"), &Memory::of(Path::new("cases.yaml"), text)).expect_err("three mistakes");
-        let found: Vec<(u32, &str)> =
-            report.findings().iter().map(|finding| (finding.location.line, finding.code)).collect();
-        assert_eq!(found, [(2, "invalid_request_line"), (6, "unknown_word"), (9, "unknown_key")]);
+        let report =
+            load(Path::new("cases.yaml"), &Memory::of(Path::new("cases.yaml"), text)).expect_err("three mistakes");
+        let found: Vec<(u32, &str)> = report
+            .findings()
+            .iter()
+            .map(|finding| (finding.location.line, finding.code))
+            .collect();
+        assert_eq!(
+            found,
+            [(2, "invalid_request_line"), (6, "unknown_word"), (9, "unknown_key")]
+        );
     }
 }

@@ -139,7 +139,7 @@ impl ServerKeys {
                 .await?;
             let audit = self.record(&steps, now);
             if store.change_keys(&self.server, &changes, &[audit]).await? == Changed::Done {
-                tracing::info!(authorization_server = %self.server, changes = changes.len(), "signing keys have changed");
+                tracing::info!(authorization_server.id = %self.server, changes = changes.len(), "signing keys have changed");
             }
         }
         Err(KeyFailure::Contended)

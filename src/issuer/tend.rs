@@ -33,7 +33,7 @@ impl Issuer {
                 .advance(&self.services, &rotation_of(server), lifetime)
                 .await
             {
-                tracing::error!(authorization_server = %id, %error, "signing keys could not be looked after");
+                tracing::error!(authorization_server.id = %id, %error, "signing keys could not be looked after");
             }
         }
         drop(not_reloading);

@@ -1,7 +1,7 @@
 //! One authorization server: its keys as they come and go.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -204,7 +204,9 @@ impl TrustedServer {
         }
         let server = Arc::downgrade(self);
         let end: CancellationToken = self.background.token().clone();
-        self.around.io.spawn(async move { end.run_until_cancelled(keep_current(server)).await });
+        self.around
+            .io
+            .spawn(async move { end.run_until_cancelled(keep_current(server)).await });
     }
 
     fn is_fetched(&self) -> bool {
@@ -294,7 +296,7 @@ impl TrustedServer {
         // Built before it is swapped in: what cannot be used never takes the place of what can.
         let (set, problems) = KeySet::from_jwks(&document).map_err(|error| error.to_string())?;
         for problem in &problems {
-            tracing::warn!(authorization_server = %self.settings.id, %problem, "a published key is not used");
+            tracing::warn!(authorization_server.id = %self.settings.id, %problem, "a published key is not used");
         }
         if set.is_empty() {
             return Err("the key set holds no usable key".to_owned());
