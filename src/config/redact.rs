@@ -87,17 +87,16 @@ fn hide(line: &[char], state: &mut Continues) -> Vec<bool> {
     let mut from = 0;
     match *state {
         Continues::Nothing => {}
-        Continues::Quoted(quote) => match closing(line, 0, quote) {
-            Some(end) => {
+        Continues::Quoted(quote) => {
+            if let Some(end) = closing(line, 0, quote) {
                 hidden[..end].fill(true);
                 from = end;
                 *state = Continues::Nothing;
-            }
-            None => {
+            } else {
                 hidden.fill(true);
                 return hidden;
             }
-        },
+        }
         Continues::Indented(column) => {
             let indent = line.iter().take_while(|character| **character == ' ').count();
             if indent == line.len() || indent > column {

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::yaml;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fruit {
+pub(crate) enum Fruit {
     Apple,
     Pear,
 }
