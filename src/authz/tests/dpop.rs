@@ -241,7 +241,8 @@ async fn edge_x02_edge_x03_the_origin_that_clients_see_is_configured() {
 fn certificate() -> (String, Digest) {
     let pair = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
-    let encoded = percent_encoding::utf8_percent_encode(&certificate.pem(), percent_encoding::NON_ALPHANUMERIC);
+    let pem = certificate.pem();
+    let encoded = percent_encoding::utf8_percent_encode(&pem, percent_encoding::NON_ALPHANUMERIC);
     (encoded.to_string(), Digest::of(certificate.der()))
 }
 
