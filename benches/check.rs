@@ -1,1 +1,430 @@
-fn main() {}
+//! Server CPU per check: the gate against a stock tonic server that decodes the request and says OK without a look at it.
+//!
+//! | server | what it does |
+//! |---|---|
+//! | stock | tonic and prost as generated: decode, answer OK |
+//! | adapter | our view, guards, reply and event, around a decision that costs nothing |
+//! | gate | the whole program: route, token from the verdict cache, revocations, scopes, identity headers, metadata, metrics |
+//!
+//! The servers run as child processes of this program, one gate thread each, and are driven in turn by the same client: 8 connections with 32 calls under way on each. The CPU of a child is read from
+//! `/proc/{pid}/stat` before and after a batch, so that the client's own does not count. Batches are interleaved, so that
+//! what else the machine does hits both alike.
+//!
+//! `cargo bench --bench check` prints a table; `-- --batches N --calls N` changes the amount.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a program for developers"
+)]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use scopegate::app::{App, Options};
+use scopegate::clock::{Clock, SystemClock};
+use scopegate::config::{self, source::System};
+use scopegate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use scopegate::envoy::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use scopegate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use scopegate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, OkHttpResponse};
+use scopegate::envoy::pb::google::rpc::Status;
+use scopegate::envoy::server::{CHECK_PATH, ExtAuthz};
+use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
+use scopegate::jose::alg::Algorithm;
+use scopegate::jose::sign::SigningKey;
+use scopegate::model::event::{CacheOutcome, CheckObserver, Unobserved};
+use scopegate::model::reason::Reason;
+use scopegate::net::limits::{Limits, Stop};
+use scopegate::net::listen::Listener;
+use scopegate::net::settings::ListenAddress;
+use scopegate::net::workers::{WorkerSettings, Workers};
+use scopegate::policy::decision::{Decision, Denial};
+use scopegate::policy::facts::RequestFacts;
+
+const CONNECTIONS: usize = 8;
+const STREAMS: usize = 32;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str, default: usize| {
+        let place = arguments.iter().position(|argument| argument == name);
+        place
+            .and_then(|place| arguments.get(place + 1))
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    match arguments.first().map(String::as_str) {
+        Some("serve-adapter") => serve_adapter(),
+        Some("serve-gate") => serve_gate(std::path::Path::new(arguments.get(1).expect("a folder"))),
+        Some("serve-stock") => serve_stock(),
+        _ => drive(number("--batches", 5), number("--calls", 40_000)),
+    }
+}
+
+// === the two servers ===
+
+/// The adapter's own cost: view, guards, reply and event around a decision that costs nothing.
+struct Fixed;
+
+impl Checks for Fixed {
+    type Lookup = ();
+
+    fn check(&self, facts: &RequestFacts<'_>) -> Step<()> {
+        std::hint::black_box(facts);
+        Step::Decided(Decided {
+            decision: Decision::Deny(Denial::new(Reason::NoRoute)),
+            cache: CacheOutcome::Unused,
+            observer: Arc::new(Unobserved),
+        })
+    }
+
+    fn finish(&self, (): ()) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn observer(&self) -> Arc<dyn CheckObserver> {
+        Arc::new(Unobserved)
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn announce(address: impl std::fmt::Display) {
+    println!("{address}");
+    std::io::stdout().flush().expect("a pipe");
+}
+
+fn serve_adapter() {
+    runtime().block_on(async {
+        let any = ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Listener::bind(&any).expect("binds");
+        announce(listener.address());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let settings = WorkerSettings {
+            count: 1,
+            limits: Limits::default(),
+            tls: None,
+            stop: Stop::default(),
+        };
+        let io = tokio::runtime::Handle::current();
+        let patient = CheckSettings {
+            deadline: Duration::from_secs(10),
+            ..CheckSettings::default()
+        };
+        let workers = Workers::start(&settings, |_| {
+            let check = CheckService::new(Arc::new(Fixed), clock.clone(), patient.clone(), io.clone());
+            ExtAuthz::new(check, tonic_health::server::HealthReporter::new())
+        })
+        .expect("threads");
+        listener
+            .accept_each(64, &settings.stop.soft, |accepted| workers.dispatch(accepted))
+            .await;
+    });
+}
+
+/// A whole gate, by a configuration as an operator writes it.
+fn serve_gate(folder: &std::path::Path) {
+    runtime().block_on(async {
+        let settings = config::load_for_serving(&folder.join("scopegate.yaml"), &System).expect("a good file");
+        let options = Options {
+            gate_threads: Some(1),
+            ..Options::default()
+        };
+        let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System))
+            .await
+            .expect("starts");
+        announce(app.addresses().ext_authz.as_ref().expect("a gate"));
+        let (_asks, asked) = tokio::sync::mpsc::channel(1);
+        app.run(asked).await;
+    });
+}
+
+/// A configuration with one scope rule, the keys of its issuer, and a token that meets the rule.
+fn write_world(folder: &std::path::Path) -> String {
+    let key = SigningKey::generate(Algorithm::Es256).expect("a key");
+    let keys = serde_json::json!({ "keys": [key.public_jwk()] });
+    std::fs::write(folder.join("keys.json"), keys.to_string()).expect("writes");
+    std::fs::write(folder.join("scopegate.yaml"), CONFIGURATION).expect("writes");
+    let now = SystemClock::start().now().unix_seconds();
+    let claims = serde_json::json!({
+        "iss": "https://issuer.example", "aud": "api://transfers", "sub": "ada", "client_id": "mobile",
+        "scope": "transfers:read transfers:write openid profile", "iat": now, "exp": now + 3600, "jti": "0b8b9c1e",
+        "padding": "x".repeat(400),
+    });
+    let serde_json::Value::Object(claims) = claims else {
+        unreachable!("an object above")
+    };
+    key.sign("at+jwt", &claims).expect("signs").expose_secret().clone()
+}
+
+const CONFIGURATION: &str = r#"
+listeners:
+  ext_authz: { address: "127.0.0.1:0" }
+  telemetry: { address: "127.0.0.1:0" }
+authorization_servers:
+  - id: transfers
+    issuer: https://issuer.example
+    jwks_file: keys.json
+    audience: api://transfers
+    algorithms: [ES256]
+    scopes: ["transfers:read", "transfers:write"]
+apis:
+  - name: transfers
+    hosts: [api.bank.example]
+    authorization_server: transfers
+    clients: [mobile]
+    forward:
+      headers: { x-auth-subject: token.sub, x-auth-client: token.client_id }
+    routes:
+      - path: /transfers/{id}
+        GET: "transfers:read"
+        POST: "transfers:write"
+"#;
+
+struct Stock;
+
+#[tonic::async_trait]
+impl Authorization for Stock {
+    async fn check(
+        &self,
+        request: tonic::Request<CheckRequest>,
+    ) -> Result<tonic::Response<CheckResponse>, tonic::Status> {
+        std::hint::black_box(request.into_inner());
+        Ok(tonic::Response::new(CheckResponse {
+            status: Some(Status::default()),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+            dynamic_metadata: None,
+        }))
+    }
+}
+
+fn serve_stock() {
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        announce(listener.local_addr().expect("bound"));
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        tonic::transport::Server::builder()
+            .add_service(AuthorizationServer::new(Stock))
+            .serve_with_incoming(incoming)
+            .await
+            .expect("serves");
+    });
+}
+
+// === the client ===
+
+/// A check as Envoy sends it for a browser's request.
+fn check_request(token: &str) -> Bytes {
+    let headers = [
+        (":authority", "api.bank.example".to_owned()),
+        (":method", "GET".to_owned()),
+        (":path", "/transfers/7".to_owned()),
+        (":scheme", "https".to_owned()),
+        ("accept", "application/json".to_owned()),
+        ("accept-encoding", "gzip, deflate, br".to_owned()),
+        ("authorization", format!("Bearer {token}")),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101".to_owned(),
+        ),
+        ("x-forwarded-for", "10.0.0.1".to_owned()),
+        ("x-forwarded-proto", "https".to_owned()),
+        ("x-request-id", "0b8b9c1e-0000-4000-8000-000000000000".to_owned()),
+    ];
+    let message = CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request {
+                time: None,
+                http: Some(HttpRequest {
+                    id: "123456789".into(),
+                    method: "GET".into(),
+                    path: "/transfers/7".into(),
+                    host: "api.bank.example".into(),
+                    scheme: "https".into(),
+                    protocol: "HTTP/2".into(),
+                    size: -1,
+                    headers: headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<HashMap<_, _>>(),
+                    ..HttpRequest::default()
+                }),
+            }),
+            ..AttributeContext::default()
+        }),
+    }
+    .encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(message.len()).expect("small").to_be_bytes());
+    framed.extend_from_slice(&message);
+    Bytes::from(framed)
+}
+
+type Client = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+async fn connect(address: &str) -> Client {
+    let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+    stream.set_nodelay(true).expect("nodelay");
+    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("handshake");
+    tokio::spawn(connection);
+    client
+}
+
+async fn call(client: &mut Client, body: Bytes) -> Bytes {
+    let request = http::Request::post(format!("http://gate{CHECK_PATH}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(body))
+        .expect("valid");
+    let response = client.send_request(request).await.expect("answers");
+    let body = response.into_body().collect().await.expect("a whole answer");
+    let status = body
+        .trailers()
+        .and_then(|trailers| trailers.get("grpc-status"))
+        .cloned();
+    assert_eq!(status.expect("a status"), "0");
+    body.to_bytes()
+}
+
+async fn batch(clients: &[Client], calls: usize, body: &Bytes) {
+    let each = calls / (CONNECTIONS * STREAMS);
+    let mut tasks = Vec::new();
+    for client in clients {
+        for _ in 0..STREAMS {
+            let (mut client, body) = (client.clone(), body.clone());
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..each {
+                    call(&mut client, body.clone()).await;
+                }
+            }));
+        }
+    }
+    for task in tasks {
+        task.await.expect("no call fails");
+    }
+}
+
+struct Server {
+    child: Child,
+    clients: Vec<Client>,
+    ticks: u64,
+    calls: usize,
+}
+
+impl Server {
+    async fn start(mode: &str, folder: &std::path::Path) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut child = Command::new(program)
+            .arg(mode)
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut address = String::new();
+        let out = child.stdout.take().expect("piped");
+        BufReader::new(out).read_line(&mut address).expect("an address");
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(connect(address.trim()).await);
+        }
+        Self {
+            child,
+            clients,
+            ticks: 0,
+            calls: 0,
+        }
+    }
+
+    /// User and system time of the child, in clock ticks (proc(5): fields 14 and 15).
+    fn cpu(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("is alive");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    }
+
+    async fn measure(&mut self, calls: usize, body: &Bytes) {
+        let before = self.cpu();
+        batch(&self.clients, calls, body).await;
+        self.ticks += self.cpu() - before;
+        self.calls += calls / (CONNECTIONS * STREAMS) * CONNECTIONS * STREAMS;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+    fn microseconds(&self) -> f64 {
+        // USER_HZ is 100 on Linux.
+        self.ticks as f64 * 10_000.0 / self.calls as f64
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn drive(batches: usize, calls: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = check_request(&write_world(folder.path()));
+    runtime().block_on(async {
+        let mut servers = Vec::new();
+        for mode in ["serve-stock", "serve-adapter", "serve-gate"] {
+            servers.push(Server::start(mode, folder.path()).await);
+        }
+        until_allowed(&mut servers[2], &body).await;
+        for server in &servers {
+            batch(&server.clients, calls / 4, &body).await;
+        }
+        for _ in 0..batches {
+            for server in &mut servers {
+                server.measure(calls, &body).await;
+            }
+        }
+        let stock = servers[0].microseconds();
+        println!(
+            "server CPU per check, {} calls each, {} bytes of request",
+            servers[0].calls,
+            body.len()
+        );
+        for (server, what) in servers.iter().zip([
+            "stock tonic: decode, answer OK",
+            "adapter: view, deny, reply",
+            "gate: the whole check, cached token, allow",
+        ]) {
+            let own = server.microseconds();
+            println!("  {what:<44} {own:>8.2} us   ratio {:>5.2}", own / stock);
+        }
+    });
+}
+
+/// The gate's first keys are read in the background: until then it says 503, in words.
+async fn until_allowed(gate: &mut Server, body: &Bytes) {
+    for _ in 0..500 {
+        let answer = call(&mut gate.clients[0], body.clone()).await;
+        let answer = CheckResponse::decode(answer.slice(5..)).expect("decodes");
+        if matches!(answer.http_response, Some(HttpResponse::OkResponse(_))) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the gate does not allow what it measures");
+}

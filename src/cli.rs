@@ -1,4 +1,76 @@
-//! The command line: one file per command.
+//! The command line: one file for each command, this one for what they share.
+//!
+//! Exit codes: 0 for success (and for *allow*), 1 for a failure (and for *deny*, or a configuration with errors), 2 for a
+//! command line that makes no sense. What a command produces goes to standard output; everything else to standard error.
 
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod access;
+mod assume;
 pub mod check;
+pub mod explain;
 pub mod schema;
+pub mod serve;
+pub mod test;
+
+/// The gate and the pass office in one small program.
+///
+/// Answers Envoy's and Istio's external-authorization calls by scope rules for routes and verbs, and mints the OAuth 2.0
+/// tokens that it checks. Everything is in one YAML file: begin with `scopegate check -c FILE`, then run `scopegate serve -c FILE`.
+#[derive(Debug, Parser)]
+#[command(name = "scopegate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 success or allow, 1 failure or deny, 2 a command line that makes no sense.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// In the order in which somebody new meets them. One line each; the texts of `--help` stand in the commands' files.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Serve(serve::ServeArgs),
+    Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
+    Access(access::AccessArgs),
+    Schema(schema::SchemaArgs),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    // clap prints the help or the mistake, and exits with 0 or 2.
+    let cli = Cli::parse();
+    let out = &mut io::stdout();
+    let outcome = match cli.command {
+        Command::Check(args) => check::run(&args, out).map_err(anyhow::Error::from),
+        Command::Serve(args) => serve::run(&args),
+        Command::Explain(args) => explain::run(&args, out),
+        Command::Test(args) => test::run(&args, out),
+        Command::Access(args) => access::run(&args, out).map_err(anyhow::Error::from),
+        Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
+    };
+    outcome.unwrap_or_else(|error| {
+        // Whoever reads our output has read enough.
+        let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        if !error.downcast_ref().is_some_and(is_pipe) {
+            eprintln!("error: {error:#}");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

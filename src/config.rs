@@ -22,6 +22,7 @@ use std::time::Duration;
 use url::Url;
 
 mod assemble;
+pub mod cases;
 mod context;
 mod decode;
 mod file;

@@ -1,3 +1,427 @@
 //! The issuer: authenticates clients, decides grants, mints and revokes tokens.
+//!
+//! One method for each endpoint; what each promises:
+//! - [`Issuer::token`] mints only what [`crate::oauth::access::decide`] granted, and leaves a denial
+//!   with its trace under the `error_id` that the client is told.
+//! - [`Issuer::revoke`] returns only when the revocation is durable *and* in force at the gate:
+//!   first the store, then the table that the gate reads, then the answer.
+//! - [`Issuer::keys`] and [`Issuer::metadata`] are prepared text: no request makes work.
+//!
+//! Everything that the configuration says is one immutable snapshot behind a pointer;
+//! [`Issuer::reload`] replaces it whole, or not at all. Keys outlive it: a server that is declared
+//! again has the keys that it had.
+//!
+//! ```text
+//! http ─▶ authenticate ─▶ grant/… ─▶ access::decide ─▶ claims ─▶ mint ─▶ signing
+//!              └─▶ revoke ─▶ store ─▶ revocation ─▶ (the gate)
+//! ```
+//!
+//! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
+mod authenticate;
+mod grant;
+pub mod journal;
+mod mint;
+mod revoke;
 pub mod settings;
+mod signing;
+mod tend;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use url::Url;
+
+pub use journal::Journal;
+pub use mint::TokenAnswer;
+pub use signing::{Jwks, KeyFailure};
+
+use crate::audit::{AuditEvent, AuditKind, AuditSink};
+use crate::clock::Clock;
+use crate::entropy;
+use crate::issuer::settings::IssuerSettings;
+use crate::issuer::signing::ServerKeys;
+use crate::keys::LiveKeys;
+use crate::model::event::{Event, EventSink};
+use crate::model::finding::Finding;
+use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
+use crate::oauth::access::{self, Model, Server};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::keyring::Rotation;
+use crate::oauth::metadata;
+use crate::oauth::request::{Form, MalformedRequest};
+use crate::revocation::Revocations;
+use crate::store::open::OpenStore;
+use crate::store::{Cursor, StoreError};
+
+/// What the issuer works with.
+pub struct Services {
+    /// Where it keeps what must not be lost.
+    pub store: OpenStore,
+    /// The table that the gate reads.
+    pub revocations: Arc<Revocations>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who hears of what happens: metrics.
+    pub events: Arc<dyn EventSink>,
+    /// Who keeps what must be recorded: [`Journal`], as a rule.
+    pub audit: Arc<dyn AuditSink>,
+}
+
+/// The issuer.
+pub struct Issuer {
+    services: Services,
+    snapshot: ArcSwap<Snapshot>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issuer(..)")
+    }
+}
+
+/// Everything that one configuration says.
+struct Snapshot {
+    public_url: Url,
+    model: Model,
+    servers: HashMap<AuthorizationServerId, Arc<Endpoint>>,
+}
+
+/// One authorization server, ready to answer.
+struct Endpoint {
+    server: Arc<Server>,
+    issuer: IssuerId,
+    keys: Arc<ServerKeys>,
+    authorization_server: Arc<str>,
+    openid_configuration: Arc<str>,
+}
+
+/// Which metadata document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// RFC 8414.
+    AuthorizationServer,
+    /// OpenID Connect Discovery.
+    OpenidConfiguration,
+}
+
+/// A request of a form endpoint, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct FormRequest<'a> {
+    /// Every value of the Authorization header.
+    pub authorization: &'a [&'a [u8]],
+    /// The content type.
+    pub content_type: Option<&'a str>,
+    /// Whether the URL has a query.
+    pub has_query: bool,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl FormRequest<'_> {
+    fn form(&self) -> Result<Form, OAuthError> {
+        if self.has_query {
+            return Err(MalformedRequest::Query.into());
+        }
+        Ok(Form::parse(self.content_type, self.body)?)
+    }
+}
+
+/// A request that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: OAuthError,
+    /// What the response, the log and the audit record share.
+    pub error_id: String,
+    /// Whether a 401 has a challenge: the client authenticated by header.
+    pub challenge: bool,
+}
+
+/// Why the issuer does not start, or keeps its last configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The declaration has errors.
+    #[error("the issuer's declaration has errors")]
+    Declaration(Vec<Finding>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A signing key failed.
+    #[error("the keys of the authorization server `{server}`: {source}")]
+    Keys {
+        /// Whose key.
+        server: AuthorizationServerId,
+        /// Why.
+        #[source]
+        source: KeyFailure,
+    },
+}
+
+impl Issuer {
+    /// Starts: compiles the declaration, replays the revocations, and opens or makes the keys. When
+    /// it returns, tokens can be minted and the gate refuses what was revoked before.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(settings: &IssuerSettings, services: Services) -> Result<Arc<Self>, StartError> {
+        replay(&services).await?;
+        let empty = Snapshot {
+            public_url: settings.public_url.clone(),
+            model: Model::default(),
+            servers: HashMap::new(),
+        };
+        let issuer = Arc::new(Self {
+            services,
+            snapshot: ArcSwap::from_pointee(empty),
+            reloading: tokio::sync::Mutex::new(()),
+        });
+        issuer.reload(settings).await?;
+        Ok(issuer)
+    }
+
+    /// Takes over another configuration: whole, or not at all. Servers that are declared in both keep
+    /// their keys.
+    ///
+    /// # Errors
+    /// [`StartError`]; the last configuration stays in force.
+    pub async fn reload(&self, settings: &IssuerSettings) -> Result<(), StartError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let (model, findings) = access::compile(&settings.declared);
+        let model = model.ok_or(StartError::Declaration(findings))?;
+        let last = self.snapshot.load_full();
+        let mut servers = HashMap::new();
+        for (id, server) in &model.servers {
+            let keys = match last.servers.get(id) {
+                Some(endpoint) => Arc::clone(&endpoint.keys),
+                None => Arc::new(ServerKeys::new(id.clone())),
+            };
+            let failed = |source| StartError::Keys {
+                server: id.clone(),
+                source,
+            };
+            // Before the first token of a longer life is signed, it is written down how long its key
+            // has to stay.
+            keys.advance(&self.services, &rotation_of(server), server.access_token_lifetime_max())
+                .await
+                .map_err(failed)?;
+            servers.insert(id.clone(), Arc::new(Endpoint::new(&settings.public_url, server, keys)));
+        }
+        self.snapshot.store(Arc::new(Snapshot {
+            public_url: settings.public_url.clone(),
+            model,
+            servers,
+        }));
+        Ok(())
+    }
+
+    /// The public URL: the only source of every URL that is given out (attack F26).
+    #[must_use]
+    pub fn public_url(&self) -> Url {
+        self.snapshot.load().public_url.clone()
+    }
+
+    /// Whether there is such an authorization server.
+    #[must_use]
+    pub fn has_server(&self, server: &str) -> bool {
+        self.snapshot.load().servers.contains_key(server)
+    }
+
+    /// The keys of a server as the gate reads them; the same ones through every reload.
+    #[must_use]
+    pub fn live_keys(&self, server: &AuthorizationServerId) -> Option<Arc<LiveKeys>> {
+        self.snapshot
+            .load()
+            .servers
+            .get(server)
+            .map(|endpoint| endpoint.keys.live())
+    }
+
+    /// The published key set.
+    #[must_use]
+    pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
+        self.snapshot
+            .load()
+            .servers
+            .get(server)
+            .map(|endpoint| endpoint.keys.jwks())
+    }
+
+    /// A metadata document.
+    #[must_use]
+    pub fn metadata(&self, server: &str, document: Document) -> Option<Arc<str>> {
+        let snapshot = self.snapshot.load();
+        let endpoint = snapshot.servers.get(server)?;
+        Some(Arc::clone(match document {
+            Document::AuthorizationServer => &endpoint.authorization_server,
+            Document::OpenidConfiguration => &endpoint.openid_configuration,
+        }))
+    }
+
+    /// Answers a token request.
+    ///
+    /// # Errors
+    /// [`Failure`] with what the client may be told, and an id for the rest.
+    pub async fn token(&self, server: &str, request: &FormRequest<'_>) -> Result<TokenAnswer, Failure> {
+        let snapshot = self.snapshot.load_full();
+        let endpoint = snapshot.endpoint(server);
+        let mut note = Note::new(server);
+        let outcome = match &endpoint {
+            Some(endpoint) => grant::answer(self, &snapshot, endpoint, request, &mut note).await,
+            None => Err(access::AccessDenial::UnknownServer.into()),
+        };
+        let code = match &outcome {
+            Ok(_) => "granted",
+            Err(error) => error.code().as_str(),
+        };
+        self.services.events.record(&Event::TokenRequest {
+            authorization_server: if endpoint.is_some() { server } else { "unknown" },
+            grant: note.grant,
+            outcome: code,
+        });
+        match outcome {
+            Ok(answer) => {
+                self.services
+                    .audit
+                    .record(note.event(self, AuditKind::AccessTokenGranted, None));
+                Ok(answer)
+            }
+            Err(error) => Err(self.fail(error, request, note)),
+        }
+    }
+
+    /// Revokes a token (RFC 7009). A token that is not this client's, or is none at all, is answered
+    /// like one that was revoked, and nothing happens.
+    ///
+    /// # Errors
+    /// [`Failure`] when the client does not authenticate, or the revocation could not be kept.
+    pub async fn revoke(&self, server: &str, request: &FormRequest<'_>) -> Result<(), Failure> {
+        let snapshot = self.snapshot.load_full();
+        let mut note = Note::new(server);
+        let outcome = match snapshot.endpoint(server) {
+            Some(endpoint) => revoke::answer(self, &snapshot, &endpoint, request, &mut note).await,
+            None => Err(access::AccessDenial::UnknownServer.into()),
+        };
+        outcome.map_err(|error| self.fail(error, request, note))
+    }
+
+    fn fail(&self, error: OAuthError, request: &FormRequest<'_>, mut note: Note) -> Failure {
+        let error_id = entropy::random_text::<12>();
+        let kind = match (&error, error.code()) {
+            (OAuthError::ClientAuthentication(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
+                AuditKind::AccessDenied
+            }
+            _ => AuditKind::TokenRefused,
+        };
+        note.set("error", json!(error.code().as_str()));
+        note.set("error_code", json!(error.error_code()));
+        if let OAuthError::Internal(cause) = &error {
+            tracing::error!(error_id, error = %cause, "the issuer could not complete a request");
+        } else {
+            note.set("message", json!(error.to_string()));
+        }
+        self.services
+            .audit
+            .record(note.event(self, kind, Some(error_id.clone())));
+        Failure {
+            challenge: error.code() == ErrorCode::InvalidClient && !request.authorization.is_empty(),
+            error,
+            error_id,
+        }
+    }
+}
+
+impl Snapshot {
+    fn endpoint(&self, server: &str) -> Option<Arc<Endpoint>> {
+        self.servers.get(server).cloned()
+    }
+}
+
+impl Endpoint {
+    fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>) -> Self {
+        let issuer = metadata::issuer_of(public_url, &server.id);
+        let text = |document: Value| Arc::from(document.to_string());
+        Self {
+            authorization_server: text(metadata::authorization_server(&issuer, server)),
+            openid_configuration: text(metadata::openid_configuration(&issuer, server)),
+            issuer,
+            server: Arc::clone(server),
+            keys,
+        }
+    }
+}
+
+/// What is known so far of a request, for its audit record.
+struct Note {
+    server: Option<AuthorizationServerId>,
+    client: Option<ClientId>,
+    grant: &'static str,
+    detail: serde_json::Map<String, Value>,
+}
+
+impl Note {
+    fn new(server: &str) -> Self {
+        Self {
+            server: AuthorizationServerId::parse(server).ok(),
+            client: None,
+            grant: "other",
+            detail: serde_json::Map::new(),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: Value) {
+        self.detail.insert(name.to_owned(), value);
+    }
+
+    fn event(self, issuer: &Issuer, kind: AuditKind, error_id: Option<String>) -> AuditEvent {
+        AuditEvent {
+            at: issuer.services.clock.now(),
+            kind,
+            server: self.server,
+            client: self.client,
+            error_id,
+            detail: Value::Object(self.detail),
+        }
+    }
+}
+
+fn rotation_of(server: &Server) -> Rotation {
+    Rotation {
+        algorithm: server.algorithm,
+        every: server.rotate_every,
+    }
+}
+
+/// How many revocations are read at a time.
+const REPLAY_PAGE: u32 = 10_000;
+
+/// Puts the revocations of the store into the table, before anything is answered.
+async fn replay(services: &Services) -> Result<(), StoreError> {
+    let mut cursor = Cursor::default();
+    loop {
+        let page = services.store.store.revocations_after(cursor, REPLAY_PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        cursor = *last;
+        for (_, revocation) in page {
+            services.revocations.revoke(revocation);
+        }
+    }
+}
+
+/// How long the issuer waits between two looks at what is due, at most.
+const TEND_EVERY_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) mod fixture;

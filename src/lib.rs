@@ -1,10 +1,14 @@
 //! Scopegate: the gate and the pass office in one small program.
 
+pub mod app;
+pub mod audit;
+pub mod authz;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod envoy;
+pub mod http;
 pub mod issuer;
 pub mod jose;
 pub mod keys;

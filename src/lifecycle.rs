@@ -71,6 +71,12 @@ impl Readiness {
         }
     }
 
+    /// Makes the process not ready for good: it is about to end.
+    pub fn withdraw(&self, name: &str) {
+        self.0.names.lock().push(Arc::from(name));
+        self.0.ready.send_replace(false);
+    }
+
     /// The names of what is waited for; none means ready.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<String> {
@@ -139,6 +145,12 @@ impl Lifecycle {
     /// Runs a task that may end whenever it likes: a connection.
     pub fn passing(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Runs a task that ends with the process, and that nothing waits for.
+    pub fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.soft.clone();
+        tokio::spawn(async move { stop.run_until_cancelled_owned(task).await });
     }
 
     /// Waits for the first essential task that ends unasked.
@@ -253,7 +265,11 @@ mod tests {
         assert!(!*ready.borrow_and_update());
         drop(twice);
         ready.changed().await.expect("is told");
-        assert!(*ready.borrow() && readiness.waiting_for().is_empty());
+        assert!(*ready.borrow_and_update() && readiness.waiting_for().is_empty());
+        readiness.withdraw("draining");
+        drop(readiness.wait_for("keys"));
+        assert!(!*ready.borrow());
+        assert_eq!(readiness.waiting_for(), ["draining"]);
     }
 
     #[tokio::test]

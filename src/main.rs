@@ -1,3 +1,11 @@
 //! The `scopegate` program: everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Many small, short-lived buffers on several threads: what mimalloc is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    scopegate::cli::run()
+}

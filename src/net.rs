@@ -5,9 +5,12 @@
 //! - [`limits`] has every bound on a connection in one place, and serves one connection within them.
 //! - [`tls`] has certificates that can be replaced while connections are made; [`dev_ca`] makes those of `dev: true`.
 //!
+//! - [`fetch`] is the only outbound HTTP, behind the trait of `trust`.
+//!
 //! Nothing here knows what is served: the services come as arguments.
 
 pub mod dev_ca;
+pub mod fetch;
 pub mod limits;
 pub mod listen;
 pub mod settings;

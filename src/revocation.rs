@@ -22,8 +22,8 @@
 //! Not here: telling other nodes, and keeping facts across restarts. The issuer's store does that
 //! and replays into this table.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -178,7 +178,7 @@ struct Table {
 #[derive(Debug, Default)]
 struct ServerFacts {
     before: Option<Timestamp>,
-    keys: HashMap<Kid, ()>,
+    keys: HashSet<Kid>,
     tokens: HashMap<Jti, Timestamp>,
     sessions: HashMap<Box<str>, Timestamp>,
     subjects: HashMap<Subject, Timestamp>,
@@ -304,7 +304,7 @@ impl Table {
             Revocation::Key { server, kid } => {
                 let weight = kid.as_str().len();
                 let keys = &mut self.servers.entry(server).or_default().keys;
-                keys.insert(kid, ()).is_none().then_some(weight)
+                keys.insert(kid).then_some(weight)
             }
             Revocation::Server { server, before } => {
                 let facts = self.servers.entry(server).or_default();
@@ -323,7 +323,7 @@ impl Table {
             if facts.before.as_ref().is_some_and(issued_by) {
                 return Some("the authorization server's tokens are revoked");
             }
-            if life.kid.is_some_and(|kid| facts.keys.contains_key(kid)) {
+            if life.kid.is_some_and(|kid| facts.keys.contains(kid)) {
                 return Some("the signing key is revoked");
             }
             if life.jti.is_some_and(|jti| facts.tokens.contains_key(jti)) {

@@ -16,7 +16,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-/// The most bytes of one message. Envoy sends request bodies only where it is told to, up to its `max_request_bytes`:
+/// The most bytes of one message, if the settings say nothing else. Envoy sends request bodies only where it is told to, up to its `max_request_bytes`:
 /// keep that below this. A larger message is answered with RESOURCE_EXHAUSTED.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -33,7 +33,7 @@ const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc
 /// Why a call ends without a message of ours. None of these can be brought about by a client of Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RpcError {
-    /// The message is larger than [`MESSAGE_BYTES_MAX`].
+    /// The message is larger than the settings allow.
     ResourceExhausted,
     /// The message is compressed.
     Compressed,
@@ -91,13 +91,13 @@ pub fn timeout(metadata: &HeaderMap) -> Option<Duration> {
 ///
 /// # Errors
 /// [`Unreadable`] when the message is too large, compressed or badly framed, or the peer gave up.
-pub async fn read_message(mut body: Incoming) -> Result<Bytes, Unreadable> {
+pub async fn read_message(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Unreadable> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
     while let Some(frame) = next_frame(&mut body).await {
         let frame = frame.map_err(|_| Unreadable::Malformed("the call was broken off"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + parts.len() + data.len() > MESSAGE_BYTES_MAX + PREFIX_BYTES {
+        if whole.len() + parts.len() + data.len() > bytes_max + PREFIX_BYTES {
             return Err(Unreadable::Rpc(RpcError::ResourceExhausted));
         }
         if parts.is_empty() && whole.is_empty() {
@@ -111,7 +111,7 @@ pub async fn read_message(mut body: Incoming) -> Result<Bytes, Unreadable> {
     if !parts.is_empty() {
         whole = parts.freeze();
     }
-    unframe(whole)
+    unframe(whole, bytes_max)
 }
 
 async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
@@ -119,7 +119,7 @@ async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::E
 }
 
 /// Takes the prefix off a message.
-fn unframe(mut framed: Bytes) -> Result<Bytes, Unreadable> {
+fn unframe(mut framed: Bytes, bytes_max: usize) -> Result<Bytes, Unreadable> {
     if framed.len() < PREFIX_BYTES {
         return Err(Unreadable::Malformed("the call holds no message"));
     }
@@ -130,9 +130,7 @@ fn unframe(mut framed: Bytes) -> Result<Bytes, Unreadable> {
     }
     match usize::try_from(length) {
         Ok(length) if length == framed.len() => Ok(framed),
-        Ok(length) if length <= MESSAGE_BYTES_MAX => {
-            Err(Unreadable::Malformed("the call holds more or less than one message"))
-        }
+        Ok(length) if length <= bytes_max => Err(Unreadable::Malformed("the call holds more or less than one message")),
         _ => Err(Unreadable::Rpc(RpcError::ResourceExhausted)),
     }
 }
@@ -168,7 +166,7 @@ pub fn reply(framed: Bytes) -> Response<ReplyBody> {
 #[must_use]
 pub fn error(error: RpcError) -> Response<ReplyBody> {
     let (status, message) = match error {
-        RpcError::ResourceExhausted => ("8", "the message is larger than 4 MiB"),
+        RpcError::ResourceExhausted => ("8", "the message is larger than the gate reads"),
         RpcError::Compressed => ("12", "compressed messages are not accepted"),
         RpcError::UnknownMethod => ("12", "there is no such method"),
     };
@@ -290,7 +288,7 @@ mod tests {
 
     #[test]
     fn attack_e09_attack_d21_a_frame_is_one_whole_plain_message() {
-        let unframed = |bytes: &'static [u8]| unframe(Bytes::from_static(bytes));
+        let unframed = |bytes: &'static [u8]| unframe(Bytes::from_static(bytes), MESSAGE_BYTES_MAX);
         assert_eq!(unframed(b"\0\0\0\0\x02ab"), Ok(Bytes::from_static(b"ab")));
         assert_eq!(unframed(b"\0\0\0\0\0"), Ok(Bytes::new()));
         for broken in [&b""[..], b"\0\0\0", b"\0\0\0\0\x03ab", b"\0\0\0\0\x01ab"] {
@@ -310,6 +308,6 @@ mod tests {
     fn frames_what_it_can_unframe() {
         let mut buffer = buffer(16);
         buffer.extend_from_slice(b"answer");
-        assert_eq!(unframe(frame(buffer)), Ok(Bytes::from_static(b"answer")));
+        assert_eq!(unframe(frame(buffer), 6), Ok(Bytes::from_static(b"answer")));
     }
 }

@@ -152,7 +152,7 @@ fn deny(denied: &mut Message<'_>, denial: &Denial, decision_id: &str, audience: 
     let status = denial.status();
     denied.message(1, |http| http.number(1, u64::from(status)));
     // A hidden route answers as one that is not there: no challenge gives it away.
-    if status != 404 {
+    if !denial.is_hidden() {
         for challenge in denial.challenges.iter().filter(|challenge| is_value(challenge)) {
             header(denied, 2, "www-authenticate", challenge);
         }
@@ -231,7 +231,7 @@ fn title(status: u16) -> &'static str {
 
 /// The reason's word for the client. A hidden API says the same whatever the reason (case D09).
 fn word(denial: &Denial) -> &'static str {
-    if denial.status() == 404 {
+    if denial.is_hidden() {
         Reason::NoRoute.as_str()
     } else {
         denial.reason().as_str()
@@ -240,7 +240,7 @@ fn word(denial: &Denial) -> &'static str {
 
 /// What the client is told, in plain ASCII without quotes: it stands in JSON and in `grpc-message` as it is.
 fn sentence(denial: &Denial) -> &'static str {
-    if denial.status() == 404 {
+    if denial.is_hidden() {
         return "there is nothing here";
     }
     match denial.reason() {
@@ -345,7 +345,7 @@ impl Common<'_> {
             });
         });
         entry(metadata, "truncated", |value| {
-            value.number(4, u64::from(budget.truncated))
+            value.number(4, u64::from(budget.truncated));
         });
     }
 }

@@ -34,6 +34,7 @@ use crate::envoy::grpc::{self, ReplyBody, RpcError, Unreadable};
 use crate::envoy::reply::{Audience, Sendable};
 use crate::envoy::view;
 use crate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Outcome};
+use crate::model::id::{ClientId, Subject};
 use crate::model::reason::Reason;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::facts::{Occurrence, RequestFacts};
@@ -55,6 +56,10 @@ pub trait Checks: Send + Sync + 'static {
 
 /// How far a check came.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every check is decided; a box for that would cost an allocation"
+)]
 pub enum Step<L> {
     /// It is decided.
     Decided(Decided),
@@ -89,6 +94,8 @@ pub struct CheckSettings {
     pub margin: Duration,
     /// How many checks a worker has under way, at most; one more is denied at once.
     pub in_flight_max: usize,
+    /// The largest message that is read, in bytes.
+    pub message_bytes_max: usize,
 }
 
 impl Default for CheckSettings {
@@ -97,6 +104,7 @@ impl Default for CheckSettings {
             deadline: Duration::from_millis(150),
             margin: Duration::from_millis(20),
             in_flight_max: 4096,
+            message_bytes_max: grpc::MESSAGE_BYTES_MAX,
         }
     }
 }
@@ -130,6 +138,11 @@ impl<C: Checks> CheckService<C> {
         })
     }
 
+    /// How many calls are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Answers one call. What happens before the future is first polled (counting it in, noting the time) happens as
     /// soon as its headers have arrived: a call that queues for its worker is counted, and its time runs.
     pub fn call(
@@ -143,9 +156,9 @@ impl<C: Checks> CheckService<C> {
             if compressed {
                 return call.fail(RpcError::Compressed);
             }
-            let left = call.left();
+            let (left, bytes_max) = (call.left(), call.service.settings.message_bytes_max);
             // The message is nearly always here already; then no timer is armed.
-            match tokio::time::timeout(left, grpc::read_message(body)).await {
+            match tokio::time::timeout(left, grpc::read_message(body, bytes_max)).await {
                 Ok(Ok(message)) => call.decide(message).await,
                 Ok(Err(Unreadable::Rpc(error))) => call.fail(error),
                 Ok(Err(Unreadable::Malformed(detail))) => call.deny(Denial::because(Reason::MalformedCheck, detail)),
@@ -329,12 +342,8 @@ impl<C: Checks> Call<C> {
             path: facts.map_or("", RequestFacts::path),
             request_id: facts.map_or("", |facts| facts.request_id),
             authorization_server: token.map(|token| token.server.as_str()),
-            subject: token
-                .and_then(|token| token.subject.as_ref())
-                .map(|subject| subject.as_str()),
-            client_id: token
-                .and_then(|token| token.client.as_ref())
-                .map(|client| client.as_str()),
+            subject: token.and_then(|token| token.subject.as_ref()).map(Subject::as_str),
+            client_id: token.and_then(|token| token.client.as_ref()).map(ClientId::as_str),
             long_lived,
             traceparent,
             tracestate,

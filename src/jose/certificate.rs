@@ -176,3 +176,6 @@ fn percent_decode(text: &str) -> Option<String> {
     }
     plain.is_ascii().then_some(plain)
 }
+
+#[cfg(test)]
+mod tests;

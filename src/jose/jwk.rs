@@ -55,8 +55,8 @@ pub enum KeyRefusal {
     /// An RSA modulus that is even.
     #[error("the RSA modulus is even")]
     EvenModulus,
-    /// An RSA exponent that is even, below 65537, or longer than 32 bits.
-    #[error("the RSA exponent is not an odd number from 65537 to 32 bits")]
+    /// An RSA exponent that is even, below 3, or longer than 32 bits.
+    #[error("the RSA exponent is not an odd number from 3 to 32 bits")]
     Exponent,
     /// The modulus was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
     #[error("the RSA key has the ROCA fingerprint (CVE-2017-15361)")]
@@ -237,5 +237,74 @@ fn number(jwk: &Map<String, Value>, name: &str, bytes_max: usize, too_long: KeyR
         None | Some(0) => Err(KeyRefusal::Malformed),
         Some(_) if bytes.len() > bytes_max => Err(too_long),
         Some(_) => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn thumbprint_of(jwk: &Value) -> Result<String, KeyRefusal> {
+        thumbprint(jwk.as_object().expect("an object")).map(Digest::to_base64url)
+    }
+
+    #[test]
+    fn thumbprints_are_those_of_the_rfcs() {
+        // RFC 7638 section 3.1.
+        let rsa = json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiF\
+                  V4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d\
+                  0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-c\
+                  sFCur-kEgU8awapJzKnqDKgw",
+            "e": "AQAB",
+            "alg": "RS256",
+            "kid": "2011-04-29",
+        });
+        assert_eq!(
+            thumbprint_of(&rsa).as_deref(),
+            Ok("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+        );
+        // RFC 8037 appendix A.3.
+        let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        assert_eq!(
+            thumbprint_of(&okp).as_deref(),
+            Ok("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")
+        );
+        // RFC 9449 section 6.1, of the key of section 4.1.
+        let ec = json!({
+            "kty": "EC",
+            "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+            "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+            "crv": "P-256",
+        });
+        assert_eq!(
+            thumbprint_of(&ec).as_deref(),
+            Ok("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")
+        );
+    }
+
+    #[test]
+    fn a_leading_zero_of_a_number_changes_no_thumbprint() {
+        let key = |n: &[u8]| json!({"kty": "RSA", "n": encode(n), "e": "AQAB"});
+        assert_eq!(thumbprint_of(&key(&[0, 0xa5, 3])), thumbprint_of(&key(&[0xa5, 3])));
+        assert_eq!(thumbprint_of(&key(&[0, 0, 0xa5, 3])), Err(KeyRefusal::Malformed));
+    }
+
+    #[test]
+    fn members_are_written_as_they_are_read() {
+        for jwk in [
+            PublicJwk::Rsa {
+                n: vec![0xa5; 256],
+                e: vec![1, 0, 1],
+            },
+            PublicJwk::P256 { x: [1; 32], y: [2; 32] },
+            PublicJwk::P384 { x: [1; 48], y: [2; 48] },
+            PublicJwk::Ed25519 { x: [3; 32] },
+        ] {
+            assert_eq!(PublicJwk::from_members(&jwk.to_members()), Ok(jwk));
+        }
     }
 }

@@ -53,7 +53,7 @@ pub struct VerifyingKey {
 enum Material {
     /// One parsed form for each algorithm that the key may serve: six for an RSA key without `alg`.
     Public(Vec<(Algorithm, ParsedPublicKey)>),
-    Secret(Algorithm, hmac::Key),
+    Secret(Algorithm, Box<hmac::Key>),
 }
 
 impl VerifyingKey {
@@ -133,7 +133,7 @@ impl VerifyingKey {
             kid,
             family: KeyFamily::Secret,
             thumbprint: None,
-            material: Material::Secret(algorithm, hmac::Key::new(hash, secret.expose_secret())),
+            material: Material::Secret(algorithm, Box::new(hmac::Key::new(hash, secret.expose_secret()))),
         })
     }
 
@@ -355,13 +355,10 @@ impl KeySet {
                     return Err(JwksError::PrivateMaterial(problem(KeyRefusal::PrivateMaterial)));
                 }
                 Err(refusal) => problems.push(problem(refusal)),
-                Ok(key) => match keys.iter().find(|other| key.kid.is_some() && other.kid == key.kid) {
-                    None => keys.push(key),
-                    Some(other) if other.is_same(&key) => problems.push(problem(KeyRefusal::Repeated)),
-                    Some(_) => {
-                        let kid = key.kid.expect("compared above as present");
-                        return Err(JwksError::DuplicateKid(kid));
-                    }
+                Ok(key) => match (key.kid(), keys.iter().find(|other| other.kid == key.kid)) {
+                    (None, _) | (_, None) => keys.push(key),
+                    (_, Some(other)) if other.is_same(&key) => problems.push(problem(KeyRefusal::Repeated)),
+                    (Some(kid), Some(_)) => return Err(JwksError::DuplicateKid(kid.clone())),
                 },
             }
         }
@@ -422,8 +419,8 @@ impl KeySet {
     }
 
     /// The one key that may have signed a token with this header. A `kid` is compared as a whole
-    /// and with nothing else (attack A16); without one, exactly one key must serve the algorithm
-    /// (case J04).
+    /// and with nothing else (attack A16), so that a key without a name serves no token that names
+    /// one; without a `kid`, exactly one key must serve the algorithm (case J04).
     pub(crate) fn find(&self, kid: Option<&Kid>, algorithm: Algorithm) -> Lookup<'_> {
         let named = kid.filter(|_| !self.kid_ignored);
         let mut candidates = self

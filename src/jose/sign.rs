@@ -126,7 +126,7 @@ impl SigningKey {
             }
             other => return Err(SignError::Unsupported(other)),
         };
-        let kid = Kid::parse(&public.thumbprint().to_base64url()).expect("a thumbprint is printable");
+        let kid = Kid::parse(&public.thumbprint().to_base64url()).map_err(|_| SignError::Library)?;
         Ok(Self {
             algorithm,
             verifying: VerifyingKey::from_public(&public, Some(algorithm), Some(kid.clone()))?,
@@ -254,3 +254,6 @@ fn ecdsa_public(point: &[u8]) -> Option<PublicJwk> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

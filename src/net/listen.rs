@@ -361,7 +361,7 @@ mod tests {
             async move {
                 listener
                     .accept_each(1, &stop, |accepted| drop(sender.send(accepted)))
-                    .await
+                    .await;
             }
         });
         let _first = TcpStream::connect(address).await.expect("connects");

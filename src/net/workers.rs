@@ -6,12 +6,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::net::limits::{self, Limits, Protocol, Stop};
@@ -27,20 +26,19 @@ pub struct Workers {
 #[derive(Debug)]
 struct Worker {
     connections: mpsc::UnboundedSender<(Handoff, Seat)>,
-    open: Arc<AtomicUsize>,
-    ended: tokio::sync::oneshot::Receiver<()>,
+    open: Arc<watch::Sender<usize>>,
 }
 
 /// A connection's place among those of its thread and of its listener.
 #[derive(Debug)]
 struct Seat {
-    open: Arc<AtomicUsize>,
+    open: Arc<watch::Sender<usize>>,
     _listener: OwnedSemaphorePermit,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.send_modify(|open| *open -= 1);
     }
 }
 
@@ -74,13 +72,10 @@ impl Workers {
         let start_one = |index| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (connections, mut handed) = mpsc::unbounded_channel::<(Handoff, Seat)>();
-            let (ending, ended) = tokio::sync::oneshot::channel();
             let (settings, service) = (settings.clone(), service(index));
             std::thread::Builder::new()
                 .name(format!("gate-{index}"))
                 .spawn(move || {
-                    // Dropped when the thread ends, also by a panic.
-                    let _ending = ending;
                     runtime.block_on(async move {
                         let tracker = TaskTracker::new();
                         while let Some((handoff, seat)) = handed.recv().await {
@@ -93,14 +88,14 @@ impl Workers {
                                     .await;
                             });
                         }
+                        // Whoever started the threads is gone: what is under way ends first.
                         tracker.close();
                         tracker.wait().await;
                     });
                 })?;
             Ok(Worker {
                 connections,
-                open: Arc::default(),
-                ended,
+                open: Arc::new(watch::Sender::new(0)),
             })
         };
         Ok(Self {
@@ -110,20 +105,16 @@ impl Workers {
 
     /// Hands a connection to the thread that has the fewest.
     pub fn dispatch(&self, accepted: Accepted) {
-        let Some(worker) = self
-            .workers
-            .iter()
-            .min_by_key(|worker| worker.open.load(Ordering::Relaxed))
-        else {
+        let Some(worker) = self.workers.iter().min_by_key(|worker| *worker.open.borrow()) else {
             return;
         };
-        worker.open.fetch_add(1, Ordering::Relaxed);
+        worker.open.send_modify(|open| *open += 1);
         let seat = Seat {
             open: worker.open.clone(),
             _listener: accepted.seat,
         };
         match accepted.stream.hand_off() {
-            // A thread that has ended drops what it is sent, and `join` tells of it.
+            // A thread that has ended drops what it is sent, and with it the seat.
             Ok(handoff) => drop(worker.connections.send((handoff, seat))),
             Err(error) => tracing::warn!(%error, "cannot hand a connection to a gate thread"),
         }
@@ -132,18 +123,15 @@ impl Workers {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.workers
-            .iter()
-            .map(|worker| worker.open.load(Ordering::Relaxed))
-            .sum()
+        self.workers.iter().map(|worker| *worker.open.borrow()).sum()
     }
 
-    /// Sends no more connections, and waits until each thread has ended: that is, until its connections have.
-    pub async fn join(self) {
-        for worker in self.workers {
-            drop(worker.connections);
-            // The sender is dropped, never used: an error is the end that is waited for.
-            let _ = worker.ended.await;
+    /// Waits until no connection is open. To be called once none is dispatched any more.
+    pub async fn idle(&self) {
+        for worker in &self.workers {
+            let mut open = worker.open.subscribe();
+            // An error means that the thread is gone, and its connections with it.
+            let _ = open.wait_for(|open| *open == 0).await;
         }
     }
 }

@@ -281,6 +281,7 @@ mod tests {
 
     #[test]
     fn case_080_odd_bytes_and_floods_are_refused() {
+        let large = vec![b'a'; FORM_BYTES_MAX + 1];
         let rows: [(&[u8], MalformedRequest); 7] = [
             (b"scope=%ff", MalformedRequest::Unreadable),
             (b"scope=\xff", MalformedRequest::Unreadable),
@@ -288,7 +289,7 @@ mod tests {
             (b"scope=%4", MalformedRequest::Unreadable),
             (b"scope=%zz", MalformedRequest::Unreadable),
             (b"scope=%", MalformedRequest::Unreadable),
-            (&[b'a'; FORM_BYTES_MAX + 1], MalformedRequest::TooLarge),
+            (&large, MalformedRequest::TooLarge),
         ];
         for (body, refusal) in rows {
             assert_eq!(

@@ -144,3 +144,77 @@ fn printable(text: &str) -> String {
 fn dpop_algorithms() -> String {
     Algorithm::ASYMMETRIC.map(Algorithm::as_str).join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protection() -> Protection {
+        Protection::new("transfers", None)
+    }
+
+    #[test]
+    fn edge_d12_the_metadata_url_is_in_every_challenge() {
+        let protection = Protection::new("api", Some("https://x.example/.well-known/oauth-protected-resource"));
+        for complaint in [Complaint::Missing, Complaint::InvalidToken] {
+            let challenge = protection.challenge(Scheme::Bearer, complaint);
+            assert!(
+                challenge.ends_with(", resource_metadata=\"https://x.example/.well-known/oauth-protected-resource\""),
+                "{challenge}"
+            );
+        }
+    }
+
+    #[test]
+    fn edge_d05_only_characters_of_rfc_6750_get_in() {
+        let protection = Protection::new("a\"b\\c\r\nx-evil: 1\u{e9}\0", Some("https://x\r\n\"y"));
+        let acr = vec!["mfa\" x=\"\r\n".to_owned(), "ok".to_owned()];
+        let challenge = protection.challenge(
+            Scheme::Dpop,
+            Complaint::InsufficientUserAuthentication {
+                acr: &acr,
+                max_age: Some(Duration::from_secs(5)),
+            },
+        );
+        assert!(
+            challenge
+                .bytes()
+                .all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\'),
+            "{challenge}"
+        );
+        assert_eq!(challenge.matches('"').count() % 2, 0, "{challenge}");
+        assert!(challenge.contains("realm=\"abcx-evil: 1\""), "{challenge}");
+        assert!(
+            challenge.contains("acr_values=\"mfa x= ok\", max_age=\"5\""),
+            "{challenge}"
+        );
+    }
+
+    #[test]
+    fn edge_c01_a_missing_token_has_no_error() {
+        assert_eq!(
+            protection().challenge(Scheme::Bearer, Complaint::Missing),
+            "Bearer realm=\"transfers\""
+        );
+    }
+
+    #[test]
+    fn edge_d01_a_missing_scope_is_named() {
+        let scopes = ScopeSet::parse("b a").expect("valid");
+        assert_eq!(
+            protection().challenge(Scheme::Bearer, Complaint::InsufficientScope(&scopes)),
+            "Bearer realm=\"transfers\", error=\"insufficient_scope\", \
+             error_description=\"the access token lacks a scope\", scope=\"a b\""
+        );
+    }
+
+    #[test]
+    fn edge_x10_a_nonce_is_asked_for_with_the_algorithms() {
+        let challenge = protection().challenge(Scheme::Dpop, Complaint::UseDpopNonce);
+        assert!(challenge.starts_with("DPoP realm=\"transfers\", error=\"use_dpop_nonce\""));
+        assert!(
+            challenge.contains("algs=\"") && !challenge.contains("HS256"),
+            "{challenge}"
+        );
+    }
+}

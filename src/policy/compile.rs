@@ -31,7 +31,9 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::location::{Located, Location};
 use crate::policy::challenge::Protection;
 use crate::policy::compiled::{Api, Clients, CompiledPolicy, Rule};
-use crate::policy::declared::{ApiDeclaration, ClientsDeclaration, Declaration, ServerDeclaration};
+use crate::policy::declared::{
+    ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, ServerDeclaration,
+};
 use crate::policy::forward::{DASHES_MAX, Forward, HEADERS_MAX, IdentityHeader};
 use crate::policy::predicate::{BadExpression, Expression, environment};
 
@@ -135,15 +137,10 @@ impl<'d> Compiler<'d> {
                 Some("every route that is not written down is closed"),
             );
         }
-        let first = self.rules.len();
         for route in &api.routes {
             self.route(index, api, &compiled, &servers, route);
         }
-        let rules = self.rules.get(first..).unwrap_or_default();
-        let needs_token = rules
-            .iter()
-            .any(|rule| matches!(rule.requirement, crate::policy::compiled::Requirement::Token(_)));
-        if servers.is_empty() && api.servers.is_empty() && needs_token {
+        if api.servers.is_empty() && needs_token(api) {
             self.error(
                 "no_authorization_server",
                 api.name.location,
@@ -187,12 +184,13 @@ impl<'d> Compiler<'d> {
         match &api.clients {
             ClientsDeclaration::Any => Clients::Any,
             ClientsDeclaration::Unstated => {
-                if let Some(external) = servers.iter().find(|server| !server.local) {
+                let external = servers.iter().find(|server| !server.local);
+                if let Some(external) = external.filter(|_| needs_token(api)) {
                     self.error_with_hint(
                         "missing_clients",
                         api.name.location,
                         format!(
-                            "the api `{}` does not say which clients may call it, and `{}` issues tokens elsewhere",
+                            "the api `{}` does not say which clients may call it, and `{}` issues its tokens elsewhere",
                             api.name.value, external.id
                         ),
                         Some("write `clients: [..]`, or `clients: any`"),
@@ -303,6 +301,16 @@ impl<'d> Compiler<'d> {
     }
 }
 
+/// Whether any route of the API looks at tokens.
+fn needs_token(api: &ApiDeclaration) -> bool {
+    api.routes.iter().flat_map(|route| &route.verbs).any(|verb| {
+        matches!(
+            verb.requirement,
+            RequirementDeclaration::Authenticated | RequirementDeclaration::Token(_)
+        )
+    })
+}
+
 /// Names that a client or Envoy gives a meaning to: setting them would change more than what the
 /// upstream is told (case I11).
 const PROTECTED: [&str; 27] = [
@@ -362,3 +370,6 @@ fn refused_header(name: &str) -> Option<(&'static str, String, Option<&'static s
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

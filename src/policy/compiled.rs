@@ -55,10 +55,6 @@ impl CompiledPolicy {
 
 /// One API.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches of the file, each named there"
-)]
 pub struct Api {
     /// Its name.
     pub name: ApiName,

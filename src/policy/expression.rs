@@ -14,6 +14,19 @@ pub const EXPRESSION_BYTES_MAX: usize = 2 * 1024;
 pub const LOOPS_MAX: usize = 4;
 /// How many loops may stand inside each other.
 pub const LOOP_NESTING_MAX: usize = 2;
+/// How many brackets may stand inside each other. The parser takes a quarter of a megabyte of stack
+/// for each in a debug build, and a thread of a runtime has two: without this bound, `((((…` ends the
+/// process.
+pub const NESTING_MAX: usize = 8;
+/// How many conditionals (`? :`) there may be, for the same reason.
+const CONDITIONALS_MAX: usize = 16;
+/// How deep the tree of operators may be: evaluation recurses as well.
+const DEPTH_MAX: usize = 24;
+
+/// The longest pattern of `matches`, in bytes.
+const PATTERN_BYTES_MAX: usize = 256;
+/// How often the counted repetitions of a pattern may repeat, all multiplied.
+const REPETITIONS_MAX: u64 = 1000;
 
 /// Why a text is no expression that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +150,15 @@ pub(in crate::policy) fn read(env: &Env, text: &str, wildcards: &[&str]) -> Resu
             format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes"),
         ));
     }
+    let (nesting, conditionals) = nesting(text);
+    if nesting > NESTING_MAX || conditionals > CONDITIONALS_MAX {
+        return Err(bad(
+            "expression_too_costly",
+            format!(
+                "the expression has more than {NESTING_MAX} brackets inside each other, or more than {CONDITIONALS_MAX} conditionals"
+            ),
+        ));
+    }
     let program = env.compile(text).map_err(|errors| {
         let first = errors.errors.first();
         let (line, column) = first.map_or((1, 1), |error| error.pos);
@@ -162,10 +184,35 @@ pub(in crate::policy) fn read(env: &Env, text: &str, wildcards: &[&str]) -> Resu
         bound: Vec::new(),
         loops: 0,
         nesting: 0,
+        depth: 0,
     };
     reader.walk(program.expression())?;
     let reads = reader.reads;
     Ok((program, reads))
+}
+
+/// How many brackets of the text stand inside each other, and how many `?` it has, outside of quotes.
+fn nesting(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut conditionals) = (0_usize, 0, 0);
+    let mut quote = None;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(_), b'\\') => {
+                bytes.next();
+            }
+            (Some(open), _) => quote = quote.filter(|_| byte != open),
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'(' | b'[' | b'{') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            (None, b'?') => conditionals += 1,
+            _ => {}
+        }
+    }
+    (deepest, conditionals)
 }
 
 /// The column in the whole text of a place given as line and column.
@@ -199,10 +246,27 @@ struct Reader<'a> {
     bound: Vec<&'a str>,
     loops: usize,
     nesting: usize,
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
     fn walk(&mut self, node: &'a IdedExpr) -> Result<(), BadExpression> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(self.at(
+                node,
+                bad(
+                    "expression_too_costly",
+                    format!("there are more than {DEPTH_MAX} operators inside each other"),
+                ),
+            ));
+        }
+        self.read_node(node)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn read_node(&mut self, node: &'a IdedExpr) -> Result<(), BadExpression> {
         if let Some((variable, field)) = self.member(node) {
             return self.read_member(node, variable, field);
         }
@@ -327,8 +391,9 @@ impl<'a> Reader<'a> {
         call.args.iter().try_for_each(|argument| self.walk(argument))
     }
 
-    /// The pattern of `matches`: a literal that compiles within the limits of the regex crate, so
-    /// that neither a client nor a token chooses it, and a bomb is found at load (attack E13).
+    /// The pattern of `matches`: a literal that compiles and stays small, so that neither a client nor
+    /// a token chooses it, and a bomb is found at load (attack E13). It is compiled anew for each
+    /// evaluation, by the CEL crate: hence the bounds.
     fn read_pattern(&self, node: &IdedExpr, call: &CallExpr) -> Result<(), BadExpression> {
         let Some(pattern) = call.args.last() else { return Ok(()) };
         let Some(text) = literal(pattern) else {
@@ -337,28 +402,24 @@ impl<'a> Reader<'a> {
                 bad("bad_pattern", "the pattern of `matches` is written out, not computed"),
             ));
         };
-        let quoted: String = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
-        let probe = if text.is_ascii() {
-            format!("''.matches('{quoted}')")
-        } else {
-            return Err(self.at(node, bad("bad_pattern", "the pattern of `matches` is not ascii")));
-        };
-        let context = Context::default();
-        let compiles = self
-            .env
-            .compile(&probe)
-            .is_ok_and(|probe| probe.execute(&context).is_ok());
-        if compiles {
-            Ok(())
-        } else {
-            Err(self.at(
+        if text.len() > PATTERN_BYTES_MAX || repetitions(text) > REPETITIONS_MAX {
+            return Err(self.at(
                 node,
                 bad(
                     "bad_pattern",
-                    format!("`{text}` is no pattern, or one that is too large"),
+                    format!("the pattern has more than {PATTERN_BYTES_MAX} bytes or repeats more than {REPETITIONS_MAX} times"),
                 ),
-            ))
+            ));
         }
+        // Asking CEL itself needs no second regex crate. The pattern is a variable of the probe, so
+        // that nothing in it has to be quoted.
+        let mut context = Context::default();
+        context.add_variable_from_value("pattern", text);
+        let probe = self.env.compile("''.matches(pattern)");
+        if probe.is_ok_and(|probe| probe.execute(&context).is_ok()) {
+            return Ok(());
+        }
+        Err(self.at(node, bad("bad_pattern", format!("`{text}` is no pattern"))))
     }
 
     fn read_variable(&mut self, node: &IdedExpr, name: &str) -> Result<(), BadExpression> {
@@ -437,12 +498,28 @@ impl<'a> Reader<'a> {
 
     fn at(&self, node: &IdedExpr, mut error: BadExpression) -> BadExpression {
         if let Some((start, _)) = self.program.source_info().offset_for(node.id) {
-            let start = usize::try_from(start).unwrap_or(0).min(self.text.chars().count());
-            error.column = u32::try_from(start.max(1)).unwrap_or(1);
+            error.column = start.saturating_add(1);
         }
         error.message = format!("{} in the expression `{}`", error.message, self.text);
         error
     }
+}
+
+/// How often the counted repetitions of a pattern (`{2,30}`) repeat, multiplied as if nested.
+fn repetitions(pattern: &str) -> u64 {
+    pattern
+        .split('{')
+        .skip(1)
+        .filter_map(|part| part.split_once('}'))
+        .filter_map(|(count, _)| {
+            count
+                .rsplit(',')
+                .find(|bound| !bound.is_empty())?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
+        .fold(1, |product: u64, count| product.saturating_mul(count.max(1)))
 }
 
 fn literal(node: &IdedExpr) -> Option<&str> {

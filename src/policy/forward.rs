@@ -61,7 +61,7 @@ enum Source {
     /// A wildcard of the path.
     Wildcard(String),
     /// Anything else.
-    Computed(Expression),
+    Computed(Box<Expression>),
 }
 
 /// The changes that an allow makes to the request.
@@ -82,7 +82,7 @@ impl IdentityHeader {
                 Source::Claim(names.iter().map(|name| (*name).to_owned()).collect())
             }
             Some(["path", name]) => Source::Wildcard((*name).to_owned()),
-            _ => Source::Computed(expression),
+            _ => Source::Computed(Box::new(expression)),
         };
         Self {
             name: Arc::from(name),
@@ -270,3 +270,143 @@ fn underscore_variants(name: &str) -> Vec<Arc<str>> {
 
 /// The most dashes of a name of which every mixed spelling is removed. `compile` refuses names with more.
 pub const DASHES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::predicate::environment;
+    use crate::policy::testing::request;
+
+    fn header(expression: &str, claims: &Json) -> Result<Option<String>, &'static str> {
+        let env = environment();
+        let parsed = Expression::parse(&env, expression, &["id"]).expect("parses");
+        let facts = request("GET https://h.example/x", &[]);
+        let captures = vec![(Arc::from("id"), "é/1".to_owned())];
+        let input = Input {
+            claims: claims.as_object(),
+            captures: &captures,
+            facts: &facts,
+            host: "h.example",
+            path: "/x",
+        };
+        IdentityHeader::new("x", parsed).text(&input)
+    }
+
+    fn sub(value: &Json) -> Option<String> {
+        header("token.sub", &json!({ "sub": value })).expect("a value")
+    }
+
+    #[test]
+    fn edge_i06_edge_i07_edge_e19_attack_a40_text_is_sent_raw_only_if_it_is_plain() {
+        for (claim, text) in [
+            ("ada", "ada"),
+            ("Ada Lovelace", "Ada Lovelace"),
+            ("auth0|5f7,x;y=\"z\"", "auth0|5f7,x;y=\"z\""),
+            ("a\r\nX-Admin: 1", "a%0D%0AX-Admin: 1"),
+            ("a\0b", "a%00b"),
+            ("Zoë", "Zo%C3%AB"),
+            ("🦀", "%F0%9F%A6%80"),
+            ("100%", "100%25"),
+            ("Zo%C3%AB", "Zo%25C3%25AB"),
+            (" a ", "%20a%20"),
+            ("\t", "%09"),
+            ("\u{7f}", "%7F"),
+        ] {
+            assert_eq!(sub(&json!(claim)).as_deref(), Some(text), "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn edge_i14_numbers_and_bools_have_one_text() {
+        for (claim, text) in [
+            (json!(7), "7"),
+            (json!(-7), "-7"),
+            (json!(9_007_199_254_740_993_i64), "9007199254740993"),
+            (json!(u64::MAX), "18446744073709551615"),
+            (json!(1.5), "1.5"),
+            (json!(true), "true"),
+            (json!(false), "false"),
+        ] {
+            assert_eq!(sub(&claim).as_deref(), Some(text), "{claim}");
+        }
+    }
+
+    #[test]
+    fn edge_i09_arrays_and_objects_are_json_and_never_joined() {
+        assert_eq!(sub(&json!(["a,b", "c"])).as_deref(), Some(r#"["a,b","c"]"#));
+        assert_eq!(sub(&json!(["é"])).as_deref(), Some(r#"["%C3%A9"]"#));
+        assert_eq!(sub(&json!({"k": [1]})).as_deref(), Some(r#"{"k":[1]}"#));
+        assert_eq!(sub(&json!([])).as_deref(), Some("[]"));
+    }
+
+    #[test]
+    fn edge_i10_what_is_absent_or_empty_sets_no_header() {
+        assert_eq!(sub(&json!("")), None);
+        assert_eq!(sub(&json!(null)), None);
+        assert_eq!(header("token.tier", &json!({})), Ok(None));
+        assert_eq!(header("token.a.b", &json!({"a": "x"})), Ok(None));
+        assert_eq!(header("token.tier + 'x'", &json!({})), Ok(None));
+        assert_eq!(
+            header("token.sub + 1", &json!({"sub": "a"})),
+            Err("an identity header cannot be evaluated")
+        );
+    }
+
+    #[test]
+    fn selectors_and_expressions_say_the_same() {
+        let claims = json!({"sub": "a", "n": 5, "o": {"p q": ["é"]}, "https://x/y": true});
+        for (selector, expression) in [
+            ("token.sub", "token.sub + ''"),
+            ("token.n", "token.n + 0"),
+            ("token.o['p q']", "true ? token.o['p q'] : []"),
+            ("token['https://x/y']", "token['https://x/y'] && true"),
+            ("path.id", "path.id + ''"),
+        ] {
+            assert_eq!(header(selector, &claims), header(expression, &claims), "{selector}");
+            assert!(header(selector, &claims).expect("a value").is_some(), "{selector}");
+        }
+        assert_eq!(
+            header("path.id", &claims).expect("a value").as_deref(),
+            Some("%C3%A9/1")
+        );
+    }
+
+    #[test]
+    fn attack_a39_a_name_with_dots_is_not_a_chain_of_names() {
+        let claims = json!({"a.b": "flat", "a": {"b": "nested"}});
+        assert_eq!(
+            header("token['a.b']", &claims).expect("a value").as_deref(),
+            Some("flat")
+        );
+        assert_eq!(
+            header("token.a.b", &claims).expect("a value").as_deref(),
+            Some("nested")
+        );
+    }
+
+    #[test]
+    fn edge_i04_attack_d16_every_underscore_spelling_is_known() {
+        let spelt: Vec<String> = underscore_variants("x-auth-sub")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(spelt, ["x_auth-sub", "x-auth_sub", "x_auth_sub"]);
+        assert_eq!(underscore_variants("a-b-c-d-e").len(), 15);
+        assert_eq!(underscore_variants("subject").len(), 0);
+    }
+
+    proptest! {
+        /// Two claims never make one header, and none carries a control character.
+        #[test]
+        fn attack_a40_the_encoding_is_visible_and_can_be_undone(text in any::<String>()) {
+            let encoded = encoded(&text);
+            prop_assert!(encoded.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            prop_assert_eq!(encoded.trim(), encoded.as_str());
+            let decoded = percent_encoding::percent_decode_str(&encoded).decode_utf8().expect("utf-8");
+            prop_assert_eq!(decoded, text);
+        }
+    }
+}

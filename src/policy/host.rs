@@ -84,3 +84,79 @@ fn address(rest: &str) -> Result<String, BadHost> {
 fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edge_h01_edge_e11_attack_d11_case_port_and_trailing_dot_make_no_difference() {
+        for text in [
+            "api.bank.example",
+            "API.Bank.Example",
+            "api.bank.example.",
+            "api.bank.example:443",
+            "api.bank.example:8443",
+            "Api.Bank.Example.:80",
+        ] {
+            assert_eq!(normalise(text).as_deref(), Ok("api.bank.example"), "{text}");
+        }
+        assert!(matches!(normalise("h.example:80"), Ok(Cow::Borrowed("h.example"))));
+    }
+
+    #[test]
+    fn edge_h02_addresses_are_bracketed_and_canonical() {
+        assert_eq!(normalise("[::1]:8080").as_deref(), Ok("[::1]"));
+        assert_eq!(normalise("[2001:DB8:0:0::1]").as_deref(), Ok("[2001:db8::1]"));
+        assert_eq!(normalise("127.0.0.1:80").as_deref(), Ok("127.0.0.1"));
+        for text in [
+            "[::ffff:1.2.3.4]",
+            "[fe80::1%25eth0]",
+            "[fe80::1%eth0]",
+            "[::1",
+            "[]",
+            "::1",
+            "[::1]x",
+            "[::1]:",
+            "[h.example]",
+        ] {
+            assert!(normalise(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn edge_h04_edge_h05_what_names_no_host_is_refused() {
+        let long = "a.".repeat(150);
+        let label = format!("{}.example", "a".repeat(64));
+        for text in [
+            "a b",
+            "a,b",
+            "u@h",
+            "api.bank.example@evil",
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "bücher.example",
+            "a/b",
+            "a%2eb",
+            "h:",
+            "h:x",
+            "h:99999",
+            "h:80:80",
+            "h:+80",
+            "*.example",
+            "a\0b",
+            "a!b",
+            &long,
+            &label,
+        ] {
+            assert!(normalise(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            normalise("XN--Bcher-KVA.example").as_deref(),
+            Ok("xn--bcher-kva.example")
+        );
+    }
+}

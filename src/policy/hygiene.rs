@@ -106,3 +106,64 @@ fn same_name(name: &str, known: &str) -> bool {
             byte == known
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::request;
+
+    #[test]
+    fn edge_c06_a_token_in_the_query_is_found_under_every_spelling() {
+        for query in [
+            "access_token=a",
+            "x=1&access_token=a",
+            "x=1;access_token=a",
+            "access_token",
+            "access_token=",
+            "access%5ftoken=a",
+            "%61%63%63%65%73%73%5F%74%6F%6B%65%6E=a",
+            "ACCESS_TOKEN=a",
+            "access_token[]=a",
+            "access_token%5B%5D=a",
+            "%20access_token=a",
+            "?access_token=a&access_token=b",
+        ] {
+            let query = query.trim_start_matches('?');
+            assert!(token_in_query(Some(query)), "{query}");
+        }
+        for query in [
+            "",
+            "a=access_token",
+            "access_tokens=a",
+            "token=a",
+            "access-token=a",
+            "%=1",
+            "%zz",
+            "=access_token",
+        ] {
+            assert!(!token_in_query(Some(query)), "{query}");
+        }
+        assert!(!token_in_query(None));
+    }
+
+    #[test]
+    fn edge_m01_overrides_agree_or_are_unclear() {
+        let found = |line: &'static str, headers: &[&'static str]| method_override(&request(line, headers));
+        let to = |method: &'static str| Override::To(Cow::Borrowed(method));
+        assert_eq!(found("POST https://h/x", &[]), Override::None);
+        assert_eq!(found("POST https://h/x", &["x-http-method: PUT"]), to("PUT"));
+        assert_eq!(found("POST https://h/x", &["X_Method_Override:  PUT "]), to("PUT"));
+        assert_eq!(
+            found("POST https://h/x?_method=PUT", &["x-http-method: PUT"]),
+            to("PUT")
+        );
+        assert_eq!(found("POST https://h/x?_method=P%55T", &[]), to("PUT"));
+        assert_eq!(
+            found("POST https://h/x?_method=PUT", &["x-http-method: GET"]),
+            Override::Unclear
+        );
+        assert_eq!(found("POST https://h/x?_method=", &[]), Override::Unclear);
+        assert_eq!(found("POST https://h/x?_method=%ff", &[]), Override::Unclear);
+        assert_eq!(found("POST https://h/x?method=PUT", &["x-method: PUT"]), Override::None);
+    }
+}

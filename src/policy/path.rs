@@ -217,3 +217,6 @@ fn two_digits(bytes: &[u8], at: usize) -> bool {
         .get(at..at + 2)
         .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! CEL expressions over `token`, `path` and `request`: read once at load, bounded, total at run time.
 //!
-//! - At load: at most [`EXPRESSION_BYTES_MAX`] bytes, at most [`LOOPS_MAX`] loops, no more than
-//!   [`LOOP_NESTING_MAX`] inside each other; every variable, function and wildcard name must exist; a
+//! - At load: at most [`EXPRESSION_BYTES_MAX`] bytes and [`NESTING_MAX`] brackets inside each other, at
+//!   most [`LOOPS_MAX`] loops, no more than [`LOOP_NESTING_MAX`] inside each other; every variable, function and wildcard name must exist; a
 //!   pattern of `matches` must be a literal that compiles. A mistake is an error with its column.
 //! - At run time: an error, a missing claim, or a value that is no bool makes a condition false.
 //! - Only what the expression reads is converted: `token.sub` does not pay for the other claims.
@@ -23,7 +23,7 @@ use crate::policy::expression::{self, Fields, Reads};
 use crate::policy::facts::RequestFacts;
 use crate::policy::headers;
 
-pub use crate::policy::expression::{BadExpression, EXPRESSION_BYTES_MAX, LOOP_NESTING_MAX, LOOPS_MAX};
+pub use crate::policy::expression::{BadExpression, EXPRESSION_BYTES_MAX, LOOP_NESTING_MAX, LOOPS_MAX, NESTING_MAX};
 
 /// Names and values of a template's wildcards, decoded.
 pub type Captures = Vec<(Arc<str>, String)>;
@@ -220,3 +220,6 @@ fn value_of(json: &Json) -> Value {
         Json::Object(members) => object(members, &Fields::All),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ impl Hosts {
             .find_map(|(dot, _)| self.suffixes.get(&host[dot..]))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,8 +52,6 @@ pub struct Selected<'p> {
     pub(in crate::policy) long_lived: bool,
     /// The wildcards' values, if a condition or a header reads them.
     pub(in crate::policy) captures: Captures,
-    /// The host, normalised, if a condition or a header may read it.
-    pub(in crate::policy) host: String,
 }
 
 impl<'p> Selected<'p> {
@@ -182,16 +180,15 @@ impl CompiledPolicy {
             Err(denial) => return Err(hide(entry, denial)),
         };
         let selected = self
-            .select_verb(facts, &host, verbs, &place, tracer)
+            .select_verb(facts, verbs, &place, tracer)
             .map_err(|denial| hide(entry, denial))?;
-        selected.check_request(facts, tracer)?;
+        selected.check_request(facts, &host, tracer)?;
         Ok(selected)
     }
 
     fn select_verb<'p>(
         &'p self,
         facts: &RequestFacts<'_>,
-        host: &str,
         verbs: &'p Verbs,
         place: &Place<'_>,
         tracer: &mut impl Tracer,
@@ -208,7 +205,6 @@ impl CompiledPolicy {
                 } else {
                     Captures::new()
                 },
-                host: host.to_owned(),
             })
         };
         if let Some(rule) = self.preflight(facts, verbs)
@@ -299,7 +295,7 @@ impl CompiledPolicy {
 
 impl Selected<'_> {
     /// What the request must not carry on any route of the API.
-    fn check_request(&self, facts: &RequestFacts<'_>, tracer: &mut impl Tracer) -> Result<(), Denial> {
+    fn check_request(&self, facts: &RequestFacts<'_>, host: &str, tracer: &mut impl Tracer) -> Result<(), Denial> {
         let fail = |tracer: &mut _, detail: &'static str| {
             Tracer::step(tracer, || Step::fail(Stage::Request, detail));
             self.refuse(Reason::InvalidRequest, detail, None)
@@ -312,7 +308,7 @@ impl Selected<'_> {
         }
         if self.api.bind_sni {
             let name = facts.tls_server_name.and_then(|name| host::normalise(name).ok());
-            if name.is_none_or(|name| name != self.host) {
+            if name.is_none_or(|name| name != host) {
                 let detail = "the tls server name is not the host";
                 tracer.step(|| Step::fail(Stage::Host, detail));
                 return Err(self.close(Denial::because(Reason::MisdirectedRequest, detail)));

@@ -183,10 +183,10 @@ fn literal(text: &str, piece: &str) -> Result<Segment, BadTemplate> {
         return Err(BadTemplate::new(format!("`*` in the path `{text}` is no wildcard"))
             .hint("write `{name}` for one segment, `{rest...}` for everything below"));
     }
-    if piece.starts_with(':') {
+    if let Some(name) = piece.strip_prefix(':') {
         return Err(
             BadTemplate::new(format!("`{piece}` in the path `{text}` is no wildcard"))
-                .hint(format!("write `{{{}}}`", &piece[1..])),
+                .hint(format!("write `{{{name}}}`")),
         );
     }
     if piece.contains('%') {
@@ -206,4 +206,63 @@ fn literal(text: &str, piece: &str) -> Result<Segment, BadTemplate> {
         )));
     }
     Ok(Segment::Literal(piece.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_literals_captures_and_a_rest() {
+        let template = Template::parse("/a/{id}/b/{rest...}").expect("valid");
+        assert_eq!(
+            template.segments(),
+            [
+                Segment::Literal("a".to_owned()),
+                Segment::Capture("id".to_owned()),
+                Segment::Literal("b".to_owned()),
+                Segment::Rest("rest".to_owned()),
+            ]
+        );
+        assert_eq!(template.to_string(), "/a/{id}/b/{rest...}");
+        assert_eq!(Template::parse("/").expect("valid").segments().len(), 1);
+        assert!(Template::parse("/café/{id}").is_ok());
+    }
+
+    #[test]
+    fn attack_d18_refuses_templates_that_mean_nothing_or_two_things() {
+        for (text, hint) in [
+            ("", None),
+            ("a", None),
+            ("//", None),
+            ("/a//b", None),
+            ("/{", None),
+            ("/{}", Some("{name}")),
+            ("/{a b}", Some("{name}")),
+            ("/{1a}", Some("{name}")),
+            ("/{a}.json", Some("whole segment")),
+            ("/{a}{b}", Some("{name}")),
+            ("/x{a}", Some("whole segment")),
+            ("/{a}/{a}", None),
+            ("/{rest...}/b", Some("to the end")),
+            ("/{...}", Some("{name}")),
+            ("/a/*", Some("{rest...}")),
+            ("/api/**", Some("{rest...}")),
+            ("/users/:id", Some("{id}")),
+            ("/a%2Fb", Some("decoded")),
+            ("/a!", Some("allow_exclamation")),
+            ("/a/../b", None),
+            ("/.", None),
+            ("/a b", None),
+            ("/a;b", None),
+            ("/a?b", None),
+            ("/a#b", None),
+            ("/a\\b", None),
+            ("/a\u{7}", None),
+        ] {
+            let error = Template::parse(text).expect_err(text);
+            let said = error.hint.unwrap_or_default();
+            assert!(said.contains(hint.unwrap_or_default()), "{text}: {said}");
+        }
+    }
 }

@@ -158,5 +158,13 @@ mod tests {
         assert!(!json.contains(is_unprintable));
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), nasty);
         assert!(!one_line(&nasty).contains(is_unprintable));
+        for c in [
+            '\0', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}',
+        ] {
+            assert!(is_unprintable(c), "{c:?}");
+        }
+        for c in [' ', 'a', 'ü', '„', '漢', '\u{1f600}'] {
+            assert!(!is_unprintable(c), "{c:?}");
+        }
     }
 }

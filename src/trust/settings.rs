@@ -41,6 +41,29 @@ pub struct TrustedServerSettings {
     pub keys_cooldown: Duration,
 }
 
+impl TrustedServerSettings {
+    /// Whether the other settings say the same, secrets included: then a running server can stay.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.issuer == other.issuer
+            && self.audiences == other.audiences
+            && self.algorithms == other.algorithms
+            && self.token_types == other.token_types
+            && self.claim_names == other.claim_names
+            && self.leeway == other.leeway
+            && self.keys.is_same_as(&other.keys)
+            && match (&self.introspection, &other.introspection) {
+                (None, None) => true,
+                (Some(one), Some(two)) => one.is_same_as(two),
+                _ => false,
+            }
+            && self.fetch == other.fetch
+            && self.keys_stale_max == other.keys_stale_max
+            && self.keys_cooldown == other.keys_cooldown
+    }
+}
+
 /// Where keys come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
@@ -58,6 +81,18 @@ pub enum KeySource {
     None,
 }
 
+impl KeySource {
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local, Self::Local) | (Self::Discovery, Self::Discovery) | (Self::None, Self::None) => true,
+            (Self::Uri(one), Self::Uri(two)) => one == two,
+            (Self::File(one), Self::File(two)) => one == two,
+            (Self::SharedSecret(one), Self::SharedSecret(two)) => one.expose_secret() == two.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
 /// An RFC 7662 endpoint.
 #[derive(Debug, Clone)]
 pub struct IntrospectionSettings {
@@ -71,8 +106,17 @@ pub struct IntrospectionSettings {
     pub cache: Duration,
 }
 
+impl IntrospectionSettings {
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.client_id == other.client_id
+            && self.client_secret.expose_secret() == other.client_secret.expose_secret()
+            && self.cache == other.cache
+    }
+}
+
 /// How an external server's endpoints may be reached.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct FetchPolicy {
     /// Whether private, loopback and link-local addresses may be connected to.
     pub allow_private_addresses: bool,

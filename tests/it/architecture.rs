@@ -18,10 +18,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("jose", &["model"]),
     ("policy", &["model", "jose"]),
     ("oauth", &["model", "jose"]),
+    // Both halves read together, for `access`.
+    ("reach", &["model", "policy", "oauth"]),
     // The truths that both halves read.
     ("keys", &["model", "clock", "jose"]),
     ("revocation", &["model", "clock", "policy"]),
-    ("store", &["model", "clock", "jose", "oauth"]),
+    (
+        "store",
+        &["model", "clock", "entropy", "jose", "oauth", "revocation", "audit"],
+    ),
     ("audit", &["model", "clock", "oauth"]),
     (
         "trust",
@@ -74,6 +79,7 @@ const MUST_NOT_NAME: &[(&str, &[&str])] = &[
     ("jose", &["tokio", "tonic", "axum", "sqlx", "reqwest", "hyper"]),
     ("policy", &["tokio", "tonic", "axum", "sqlx", "reqwest", "hyper"]),
     ("oauth", &["tokio", "tonic", "axum", "sqlx", "reqwest", "hyper"]),
+    ("reach", &["tokio", "tonic", "axum", "sqlx", "reqwest", "hyper"]),
     ("keys", &["tonic", "axum", "sqlx", "reqwest", "hyper"]),
     ("revocation", &["tonic", "axum", "sqlx", "reqwest", "hyper"]),
     ("trust", &["tonic", "axum", "sqlx", "reqwest", "hyper"]),

@@ -10,7 +10,9 @@
 
 mod architecture;
 mod collector;
+mod deploy;
 mod envoy_facts;
 mod examples;
 mod gate;
 mod support;
+mod wycheproof;

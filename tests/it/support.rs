@@ -4,11 +4,13 @@
 //! Every process has its own ports and its own temporary folder, so tests run beside each other, and every wait is
 //! for an event and has a deadline: nothing sleeps for a fixed time and hopes.
 
+pub(crate) mod checks;
 pub(crate) mod envoy;
 pub(crate) mod h2_client;
 pub(crate) mod http1;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod provider;
 pub(crate) mod scopegate;
 pub(crate) mod standin;
 pub(crate) mod tls;

@@ -289,7 +289,7 @@ impl JsonSchema for Profile {
 }
 
 /// The node as JSON; `None` for a number that JSON cannot write.
-fn json(node: &Node) -> Option<serde_json::Value> {
+pub(crate) fn json(node: &Node) -> Option<serde_json::Value> {
     use serde_json::Value;
     Some(match (node.scalar(), &node.kind) {
         (Some(Scalar::Null), _) => Value::Null,

@@ -6,8 +6,9 @@ use crate::jose::jwk::{KeyRefusal, PublicJwk};
 const MODULUS_BITS_MIN: usize = 2048;
 /// The largest modulus in bits: a verification grows with its square.
 const MODULUS_BITS_MAX: usize = 8192;
-/// The smallest exponent (FIPS 186-5 section 5.1 wants more than 2^16). 1 makes every text a signature.
-const EXPONENT_MIN: u32 = 65537;
+/// The smallest exponent: with 1 every text is its own signature. 3 is small but sound where, as
+/// here, the whole padding is compared and not searched (Wycheproof labels such keys valid).
+const EXPONENT_MIN: u32 = 3;
 
 /// Refuses a key that is weak, oversized or no key of its kind. Points of P-256 and P-384 are
 /// checked by the library that parses them.
@@ -143,5 +144,14 @@ mod tests {
             *neighbour.last_mut().expect("not empty") += step;
             assert_eq!(check_rsa(&neighbour, &[1, 0, 1]), Ok(()), "plus {step}");
         }
+    }
+
+    #[test]
+    fn attack_a12_a_modulus_is_bounded_whoever_decoded_it() {
+        let longest = [&[0xff], &[0x5b; 1022][..], &[0xfd]].concat();
+        assert_eq!(check_rsa(&longest, &[1, 0, 1]), Ok(()));
+        let longer = [&[0x01], &longest[..]].concat();
+        assert_eq!(check_rsa(&longer, &[1, 0, 1]), Err(KeyRefusal::LongModulus));
+        assert_eq!(check_rsa(&[], &[1, 0, 1]), Err(KeyRefusal::ShortModulus));
     }
 }

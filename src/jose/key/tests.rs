@@ -54,6 +54,7 @@ fn rsa_entry(n: &[u8], e: &[u8]) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn attack_b12_edge_j08_one_key_that_cannot_be_used_does_not_take_the_others_with_it() {
     let ec = public(Algorithm::Es256);
     let other = |value: Value| with(value, "kid", json!("other"));
@@ -251,16 +252,16 @@ fn attack_a11_edge_j08_weak_rsa_keys_are_not_loaded() {
         ("e = 0", with_e(&[0]), KeyRefusal::Malformed),
         ("e = 1", with_e(&[1]), KeyRefusal::Exponent),
         ("e = 2", with_e(&[2]), KeyRefusal::Exponent),
-        ("e = 3", with_e(&[3]), KeyRefusal::Exponent),
-        ("e = 65535", with_e(&[0xff, 0xff]), KeyRefusal::Exponent),
+        ("e = 4", with_e(&[4]), KeyRefusal::Exponent),
         ("e = 65536", with_e(&[1, 0, 0]), KeyRefusal::Exponent),
         ("e = 65538", with_e(&[1, 0, 2]), KeyRefusal::Exponent),
         ("e of five bytes", with_e(&[1, 0, 0, 0, 1]), KeyRefusal::Exponent),
     ] {
         assert_eq!(refusal_among_good_keys(entry), Some(refusal), "{name}");
     }
-    let large_e = with_e(&[0xff, 0xff, 0xff, 0xff]);
-    assert_eq!(refusal_among_good_keys(large_e), None);
+    for sound in [&[3][..], &[1, 0, 1], &[0xff, 0xff, 0xff, 0xff]] {
+        assert_eq!(refusal_among_good_keys(with_e(sound)), None, "{sound:?}");
+    }
 }
 
 #[test]

@@ -14,23 +14,34 @@ use super::Compiler;
 impl Compiler<'_> {
     pub(super) fn report_shadows(&mut self, apis: &[Api]) {
         let mut findings = Vec::new();
-        for wide in &self.rules {
-            let Some(wide_template) = wide
+        // Nothing is looser than `deny`, nothing stricter than `public`.
+        let wides = self
+            .rules
+            .iter()
+            .filter(|rule| !matches!(rule.requirement, Requirement::Deny));
+        let narrows: Vec<(&Rule, &Template)> = self
+            .rules
+            .iter()
+            .filter(|rule| !matches!(rule.requirement, Requirement::Public))
+            .filter_map(|rule| Some((rule, rule.template.as_ref()?)))
+            .collect();
+        for wide in wides {
+            let Some(template) = wide
                 .template
                 .as_ref()
                 .filter(|template| template.names().next().is_some())
             else {
                 continue;
             };
-            let mut strict = self.rules.iter().filter(|narrow| {
-                narrow
-                    .template
-                    .as_ref()
-                    .is_some_and(|template| catches(wide_template, template))
-                    && share_host(apis, wide, narrow)
-                    && share_verb(&wide.verb, &narrow.verb)
-                    && looser(wide, narrow, apis)
-            });
+            let mut strict = narrows
+                .iter()
+                .filter(|(narrow, narrow_template)| {
+                    share_verb(&wide.verb, &narrow.verb)
+                        && catches(template, narrow_template)
+                        && share_host(apis, wide, narrow)
+                        && looser(wide, narrow, apis)
+                })
+                .map(|(narrow, _)| narrow);
             if let Some(first) = strict.next() {
                 let more = strict.count();
                 let others = if more == 0 {

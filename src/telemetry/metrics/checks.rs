@@ -163,3 +163,19 @@ impl Collector for CheckMetrics {
         self.latency.encode(&mut encoder)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_nobody_has_any_more_take_no_memory() {
+        let metrics = CheckMetrics::default();
+        let kept = metrics.cells("a", "kept");
+        for n in 0..1000 {
+            drop(metrics.cells("a", &format!("renamed {n}")));
+        }
+        assert!(metrics.routes.lock().len() <= 2);
+        assert!(Arc::ptr_eq(&kept, &metrics.cells("a", "kept")));
+    }
+}

@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::telemetry::settings::OtlpSettings;
 use crate::telemetry::share::Share;
+use crate::telemetry::text;
 use crate::telemetry::{Env, TelemetryError};
 
 /// Where a collector listens if only the exporter is named (OTLP specification).
@@ -129,29 +130,24 @@ fn ignored(name: &str, value: &str, wanted: &str) {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), TelemetryError> {
-    let refused = |shown: &str, problem| TelemetryError::Endpoint {
-        endpoint: shown.to_owned(),
+    let refused = |problem| TelemetryError::Endpoint {
+        // SECURITY: the endpoint is shown in logs and errors: not what stands before an `@` in it,
+        // be it a user's password or a broken URL's.
+        endpoint: text::host_alone(endpoint).to_owned(),
         problem,
     };
-    let url = url::Url::parse(endpoint)
-        .map_err(|_| refused(endpoint, "is no URL: say for example `http://127.0.0.1:4317`"))?;
+    let url = url::Url::parse(endpoint).map_err(|_| refused("is no URL: say for example `http://127.0.0.1:4317`"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        // SECURITY: the endpoint is shown in logs and errors, so it must not hold a password.
         return Err(refused(
-            url.host_str().unwrap_or_default(),
             "is given with a user or password: put these into `OTEL_EXPORTER_OTLP_HEADERS`",
         ));
     }
     match url.scheme() {
         "http" => Ok(()),
         "https" => Err(refused(
-            endpoint,
             "asks for TLS, which the exporter does not speak: send to a collector beside Scopegate by `http://`",
         )),
-        _ => Err(refused(
-            endpoint,
-            "is no `http://` URL: say for example `http://127.0.0.1:4317`",
-        )),
+        _ => Err(refused("is no `http://` URL: say for example `http://127.0.0.1:4317`")),
     }
 }
 
@@ -364,6 +360,10 @@ mod tests {
             ("not a url", "`not a url`"),
             ("https://collector:4317", "TLS"),
             ("http://ada:canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("http//ada:canary@collector:4317", "`collector:4317`"),
+            ("https://ada:canary@collector:4317", "`collector:4317`"),
+            ("http://canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("http://:canary@collector:4317", "OTEL_EXPORTER_OTLP_HEADERS"),
         ] {
             let error = resolve(Some((endpoint, 1.0)), &[]).unwrap_err().to_string();
             assert!(error.contains(shown), "{error}");

@@ -316,6 +316,9 @@ fn a_collector_that_hangs_fills_the_queue_and_neither_blocks_a_check_nor_the_shu
     assert_eq!(drops.full.get(), 1000 - QUEUE.spans_max as u64);
     // Returns though the exporter never does; whether in time or not depends on the machine.
     tracer.shutdown(Duration::from_millis(1));
+    // That deadline also ends the thread, which gives up what it holds.
+    assert!(tracer.shutdown(SOON));
+    assert_eq!(drops.export_failed.get(), 1 + QUEUE.spans_max as u64);
 }
 
 #[test]

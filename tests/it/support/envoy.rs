@@ -32,6 +32,7 @@ pub(crate) enum Service {
 pub(crate) struct EnvoyBuilder {
     release: Release,
     service: Service,
+    second_service: Option<SocketAddr>,
     upstream: SocketAddr,
     manager: Map<String, Value>,
     filter: Map<String, Value>,
@@ -53,6 +54,7 @@ impl EnvoyBuilder {
         Self {
             release: Release::default(),
             service,
+            second_service: None,
             upstream,
             manager: Map::new(),
             filter,
@@ -107,14 +109,6 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Any option of the service that checks go to: `retry_policy`, `initial_metadata`, …
-    pub(crate) fn grpc_service(mut self, options: &Value) -> Self {
-        let members = options.as_object().expect("options are an object").clone();
-        let service = self.filter["grpc_service"].as_object_mut().expect("set in plain()");
-        service.extend(members);
-        self
-    }
-
     /// A route before those that are there already.
     pub(crate) fn route(mut self, route: Value) -> Self {
         self.routes.insert(0, route);
@@ -152,6 +146,12 @@ impl EnvoyBuilder {
     /// Envoy's own OpenTelemetry tracer, sending every span to this collector.
     pub(crate) fn tracing(mut self, collector: SocketAddr) -> Self {
         self.tracing_to = Some(collector);
+        self
+    }
+
+    /// A second instance of the authorization service, behind the same cluster.
+    pub(crate) fn and_service(mut self, address: SocketAddr) -> Self {
+        self.second_service = Some(address);
         self
     }
 
@@ -198,7 +198,7 @@ impl EnvoyBuilder {
         Envoy {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("a port"))),
             admin,
-            process,
+            _process: process,
             folder,
         }
     }
@@ -310,6 +310,13 @@ impl EnvoyBuilder {
                 found
             }
         };
+        if let Some(second) = self.second_service {
+            let endpoints = &mut found["load_assignment"]["endpoints"][0]["lb_endpoints"];
+            endpoints
+                .as_array_mut()
+                .expect("a list")
+                .push(json!({ "endpoint": { "address": tcp(second) } }));
+        }
         if self.service_health_checks {
             found["health_checks"] = json!([{
                 "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
@@ -352,7 +359,8 @@ pub(crate) struct Envoy {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
-    process: Process,
+    // Ends with the value, and shows its log if a test fails.
+    _process: Process,
     folder: TempDir,
 }
 
@@ -384,10 +392,5 @@ impl Envoy {
             async move { (found.len() >= lines).then_some(found) }
         })
         .await
-    }
-
-    /// Fails with its log if it has ended.
-    pub(crate) fn must_run(&mut self) {
-        self.process.must_run();
     }
 }

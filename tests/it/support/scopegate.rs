@@ -52,6 +52,7 @@ pub(crate) struct ScopegateBuilder {
     config: String,
     files: Vec<(String, Vec<u8>)>,
     environment: Vec<(&'static str, String)>,
+    files_max: Option<u32>,
     folder: TempDir,
     ports: Ports,
 }
@@ -65,9 +66,16 @@ impl ScopegateBuilder {
             config: config.to_owned(),
             files: Vec::new(),
             environment: Vec::new(),
+            files_max: None,
             folder,
             ports: Ports::free(),
         }
+    }
+
+    /// Another configuration, for one that names the folder.
+    pub(crate) fn config(mut self, config: &str) -> Self {
+        config.clone_into(&mut self.config);
+        self
     }
 
     /// A file beside the configuration.
@@ -78,6 +86,12 @@ impl ScopegateBuilder {
 
     pub(crate) fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// How many file descriptors it may have.
+    pub(crate) fn files_max(mut self, count: u32) -> Self {
+        self.files_max = Some(count);
         self
     }
 
@@ -101,20 +115,28 @@ impl ScopegateBuilder {
         let gate = |config: &str| with_ports(config, self.ports);
         let config = self.folder.path().join("scopegate.yaml");
         fs::write(&config, gate(&self.config)).expect("the configuration can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
-        command
-            .args(["serve", "-c", "scopegate.yaml"])
-            .current_dir(self.folder.path())
-            .env("RUST_BACKTRACE", "0");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let process = Process::spawn("scopegate", command, self.folder.path());
+        let process = serve(self.folder.path(), &self.environment, self.files_max);
         Scopegate {
             process,
             ports: self.ports,
-            config,
             folder: self.folder,
         }
     }
+}
+
+fn serve(folder: &Path, environment: &[(&'static str, String)], files_max: Option<u32>) -> Process {
+    let program = env!("CARGO_BIN_EXE_scopegate");
+    let mut command = Command::new(if files_max.is_some() { "sh" } else { program });
+    if let Some(count) = files_max {
+        // `exec`, so that the process keeps its id.
+        command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), program]);
+    }
+    command
+        .args(["serve", "-c", "scopegate.yaml"])
+        .current_dir(folder)
+        .env("RUST_BACKTRACE", "0");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Process::spawn("scopegate", command, folder)
 }
 
 fn with_ports(config: &str, ports: Ports) -> String {
@@ -136,7 +158,6 @@ fn with_ports(config: &str, ports: Ports) -> String {
 pub(crate) struct Scopegate {
     process: Process,
     pub(crate) ports: Ports,
-    config: PathBuf,
     folder: TempDir,
 }
 
@@ -144,6 +165,29 @@ impl Scopegate {
     /// The bank's example as it stands.
     pub(crate) async fn bank() -> Self {
         ScopegateBuilder::new(&bank()).start().await
+    }
+
+    /// Starts it again where it left off, after it has ended.
+    pub(crate) async fn restart(self) -> Self {
+        let gate = Self {
+            process: serve(self.folder.path(), &[], None),
+            ..self
+        };
+        gate.ready().await;
+        gate
+    }
+
+    /// Takes its store away while it runs.
+    pub(crate) fn remove_store(&self) {
+        for entry in fs::read_dir(self.folder.path().join("data")).expect("the store's folder is there") {
+            let path = entry.expect("an entry can be read").path();
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("scopegate.db"))
+            {
+                fs::remove_file(path).expect("the store can be removed");
+            }
+        }
     }
 
     /// Where Envoy asks.
@@ -184,11 +228,6 @@ impl Scopegate {
             .sum()
     }
 
-    /// The file that it was started with.
-    pub(crate) fn config_text(&self) -> String {
-        fs::read_to_string(&self.config).expect("the configuration can be read")
-    }
-
     /// Replaces its configuration as an editor does: a new file moved over the old one.
     pub(crate) fn rewrite_config(&self, text: &str) {
         self.rewrite("scopegate.yaml", with_ports(text, self.ports));
@@ -199,6 +238,11 @@ impl Scopegate {
         let new = self.folder.path().join(format!(".{name}.new"));
         fs::write(&new, content).expect("a file can be written");
         fs::rename(new, self.folder.path().join(name)).expect("a file can be moved");
+    }
+
+    /// The memory that it has in RAM, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -225,7 +269,7 @@ impl Scopegate {
 
     /// The CA of `dev: true`.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.folder.path().join("data/ca.pem")
+        self.folder.path().join("data/dev-ca/ca.pem")
     }
 
     /// A client of the issuer that trusts that CA.

@@ -22,7 +22,7 @@ where
     });
     match answered.await {
         Ok(answer) => answer,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        Err(tokio::time::error::Elapsed { .. }) => panic!("waited {PATIENCE:?} in vain: {what}"),
     }
 }
 
@@ -30,6 +30,6 @@ where
 pub(crate) async fn bounded<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(value) => value,
-        Err(_) => panic!("not done after {PATIENCE:?}: {what}"),
+        Err(tokio::time::error::Elapsed { .. }) => panic!("not done after {PATIENCE:?}: {what}"),
     }
 }

@@ -21,6 +21,7 @@ fn broken() -> IssuerDeclaration {
     let at = |line, value: &str| Located::new(value.to_owned(), Location { line, column: 7 });
     let implicit = |name| scope(name, Consent::Implicit, false);
     let mut app = client("app", ClientKind::Native, &["authorization_code"]);
+    app.assigned_groups.clear();
     app.grants.push(at(9, "client_credentials"));
     app.redirect_uris = vec![at(9, "http://app.example/cb"), at(9, "javascript:alert(1)")];
     let mut admin = implicit("shop:admin");
@@ -115,101 +116,112 @@ fn every_marked_mistake_of_the_issuer_is_reported_in_one_run() {
 
 type Change = fn(&mut IssuerDeclaration);
 
-#[test]
-fn each_mistake_has_its_code() {
-    let rows: [(&str, &str, Change); 27] = [
+/// What is wrong, the code that says so, and how to get there from the bank: rules and clients.
+fn mistakes_of_rules_and_clients() -> Vec<(&'static str, &'static str, Change)> {
+    vec![
         ("unknown group in a rule", "unknown_group", |d| {
-            d.servers[0].policies[0].rules[0].groups = texts(&["custmers"])
+            d.servers[0].policies[0].rules[0].groups = texts(&["custmers"]);
         }),
         ("unknown excluded group", "unknown_group", |d| {
-            d.servers[0].policies[0].rules[0].exclude_groups = texts(&["x"])
+            d.servers[0].policies[0].rules[0].exclude_groups = texts(&["x"]);
         }),
         ("unknown assigned group", "unknown_group", |d| {
-            d.clients[0].assigned_groups = texts(&["x"])
+            d.clients[0].assigned_groups = texts(&["x"]);
         }),
         ("unknown group of a user", "unknown_group", |d| {
-            d.users[0].groups = texts(&["x"])
+            d.users[0].groups = texts(&["x"]);
         }),
         ("unknown user in a rule", "unknown_user", |d| {
-            d.servers[0].policies[0].rules[0].users = texts(&["x"])
+            d.servers[0].policies[0].rules[0].users = texts(&["x"]);
         }),
         ("unknown scope in a rule", "unknown_scope", |d| {
             d.servers[0].policies[0].rules[0].scopes =
-                crate::oauth::declared::RuleScopes::Only(texts(&["transfers:raed"]))
+                crate::oauth::declared::RuleScopes::Only(texts(&["transfers:raed"]));
         }),
         ("unknown scope of a claim", "unknown_scope", |d| {
-            d.servers[0].claims[0].scopes = texts(&["x"])
+            d.servers[0].claims[0].scopes = texts(&["x"]);
         }),
         ("unknown grant of a rule", "unknown_grant", |d| {
-            d.servers[0].policies[0].rules[0].grants = texts(&["client_credential"])
+            d.servers[0].policies[0].rules[0].grants = texts(&["client_credential"]);
         }),
         ("unknown grant of a client", "unknown_grant", |d| {
-            d.clients[1].grants.push(text("x"))
+            d.clients[1].grants.push(text("x"));
         }),
         ("rule without a grant", "no_grant", |d| {
-            d.servers[0].policies[0].rules[0].grants.clear()
+            d.servers[0].policies[0].rules[0].grants.clear();
         }),
         ("refresh shorter than access", "refresh_token_too_short", |d| {
             d.servers[0].policies[0].rules[0].refresh_token = Some(RefreshDeclaration {
                 lifetime: Duration::from_secs(60),
                 idle: None,
-            })
+            });
         }),
         ("idle longer than lifetime", "refresh_token_idle", |d| {
             d.servers[0].policies[0].rules[0].refresh_token = Some(RefreshDeclaration {
                 lifetime: Duration::from_secs(600),
                 idle: Some(Duration::from_secs(601)),
-            })
+            });
         }),
         ("no lifetime", "access_token_too_short", |d| {
-            d.servers[0].policies[0].rules[0].access_token.value = Duration::ZERO
+            d.servers[0].policies[0].rules[0].access_token.value = Duration::ZERO;
         }),
         ("secret of a public client", "secret_on_public_client", |d| {
-            d.clients[0].secrets = d.clients[1].secrets.clone()
+            d.clients[0].secrets = d.clients[1].secrets.clone();
         }),
         ("no secret", "missing_secret", |d| d.clients[2].secrets.clear()),
         ("three secrets", "too_many_secrets", |d| {
-            d.clients[2].secrets = vec![d.clients[2].secrets[0].clone(); 3]
+            d.clients[2].secrets = vec![d.clients[2].secrets[0].clone(); 3];
         }),
         ("no redirect URI", "missing_redirect_uri", |d| {
-            d.clients[1].redirect_uris.clear()
+            d.clients[1].redirect_uris.clear();
         }),
         ("web app without code", "missing_authorization_code", |d| {
-            d.clients[1].grants = texts(&["client_credentials"])
+            d.clients[1].grants = texts(&["client_credentials"]);
         }),
+    ]
+}
+
+/// Likewise: whole servers.
+fn mistakes_of_servers() -> Vec<(&'static str, &'static str, Change)> {
+    vec![
         ("client twice", "duplicate_client", |d| {
             d.clients
-                .push(client("mobile", ClientKind::Service, &["client_credentials"]))
+                .push(client("mobile", ClientKind::Service, &["client_credentials"]));
         }),
         ("server twice", "duplicate_authorization_server", |d| {
-            d.servers.push(server("transfers", vec![], vec![]))
+            d.servers.push(server("transfers", vec![], vec![]));
         }),
         ("scope twice", "duplicate_scope", |d| {
             d.servers[0]
                 .scopes
-                .push(scope("transfers:read", Consent::Implicit, false))
+                .push(scope("transfers:read", Consent::Implicit, false));
         }),
         ("OIDC scope", "reserved_scope", |d| {
-            d.servers[0].scopes.push(scope("openid", Consent::Implicit, false))
+            d.servers[0].scopes.push(scope("openid", Consent::Implicit, false));
         }),
         ("management scope", "reserved_scope", |d| {
             d.servers[0]
                 .scopes
-                .push(scope("okta.apps.read", Consent::Implicit, false))
+                .push(scope("okta.apps.read", Consent::Implicit, false));
         }),
         ("claim twice", "duplicate_claim", |d| {
-            d.servers[0].claims.push(claim("tier", "1", &[]))
+            d.servers[0].claims.push(claim("tier", "1", &[]));
         }),
         ("unknown variable", "unknown_variable", |d| {
-            d.servers[0].claims[0].value = text("usr.login")
+            d.servers[0].claims[0].value = text("usr.login");
         }),
         ("algorithm", "unknown_algorithm", |d| {
-            d.servers[0].signing.algorithm = text("HS256")
+            d.servers[0].signing.algorithm = text("HS256");
         }),
         ("audience", "invalid_audience", |d| {
-            d.servers[0].audience = text("::no uri::")
+            d.servers[0].audience = text("::no uri::");
         }),
-    ];
+    ]
+}
+
+#[test]
+fn each_mistake_has_its_code() {
+    let rows = mistakes_of_rules_and_clients().into_iter().chain(mistakes_of_servers());
     for (what, code, change) in rows {
         let mut declaration = bank();
         change(&mut declaration);

@@ -23,7 +23,7 @@ fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
         subsequence(GROUPS.to_vec(), 0..=1),
         prop::option::of(subsequence(SCOPES.to_vec(), 1..=4)),
     );
-    let named = prop::collection::vec(one, 0..4).prop_map(|parts| {
+    prop::collection::vec(one, 0..4).prop_map(|parts| {
         let build = |(index, (grants, groups, excluded, scopes)): (usize, (Vec<_>, Vec<_>, Vec<_>, Option<Vec<_>>))| {
             let mut built = rule(
                 &format!("r{index}"),
@@ -36,8 +36,7 @@ fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
             built
         };
         parts.into_iter().enumerate().map(build).collect()
-    });
-    named
+    })
 }
 
 fn policies() -> impl Strategy<Value = Vec<PolicyDeclaration>> {

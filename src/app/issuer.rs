@@ -1,0 +1,83 @@
+//! Puts the issuer together with its store.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+
+use crate::app::reload::brief;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http;
+use crate::issuer::journal::Journal;
+use crate::issuer::{self, Services, StartError};
+use crate::keys::LiveKeys;
+use crate::lifecycle::Lifecycle;
+use crate::model::id::AuthorizationServerId;
+use crate::revocation::Revocations;
+use crate::store;
+use crate::telemetry::Telemetry;
+
+/// The issuer that runs in this process.
+pub(super) struct Issuer(Arc<issuer::Issuer>);
+
+/// Opens the store and starts the issuer, if the settings declare one.
+pub(super) async fn start(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Arc<Telemetry>,
+    revocations: &Arc<Revocations>,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Option<Issuer>> {
+    let Some(declared) = &settings.issuer else {
+        return Ok(None);
+    };
+    let Some(store) = &settings.store else {
+        bail!("tokens are minted here, and the configuration names no `store`");
+    };
+    let opened = store::open::open(store, None, settings.dev)
+        .await
+        .context("the store")?;
+    let (journal, writing) = Journal::start(opened.store.clone());
+    lifecycle.beside(writing);
+    let services = Services {
+        store: opened,
+        revocations: revocations.clone(),
+        clock: clock.clone(),
+        events: telemetry.clone(),
+        audit: journal,
+    };
+    let issuer = issuer::Issuer::start(declared, services)
+        .await
+        .map_err(|error| told(settings, error))?;
+    let (tended, stop) = (issuer.clone(), lifecycle.stop().soft.clone());
+    lifecycle.essential("issuer", tended.tend(stop));
+    Ok(Some(Issuer(issuer)))
+}
+
+impl Issuer {
+    /// Everything that clients reach.
+    pub(super) fn router(&self) -> Router {
+        http::router(self.0.clone())
+    }
+
+    /// The keys of a local authorization server.
+    pub(super) fn live_keys(&self, server: &AuthorizationServerId) -> Option<Arc<LiveKeys>> {
+        self.0.live_keys(server)
+    }
+
+    /// Takes over new settings: whole, or not at all.
+    pub(super) async fn reload(&self, settings: &Settings) -> anyhow::Result<()> {
+        let Some(declared) = &settings.issuer else {
+            bail!("the new configuration mints no tokens any more; that takes a restart");
+        };
+        self.0.reload(declared).await.map_err(|error| told(settings, error))
+    }
+}
+
+fn told(settings: &Settings, error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Declaration(findings) => anyhow::anyhow!(brief(&settings.source_path, &findings)),
+        error => anyhow::Error::new(error).context("the issuer"),
+    }
+}

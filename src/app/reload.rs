@@ -1,0 +1,112 @@
+//! Reads the configuration again, on SIGHUP and when its file changes: whole or not at all.
+//!
+//! Everything that can fail (reading, checking, compiling, reading certificates) happens before anything is changed. A
+//! configuration with errors leaves the last good one in force, and the log says where it is wrong. Listeners, store and
+//! telemetry are made once: a change of theirs is named, and waits for a restart.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::app::gate::Gate;
+use crate::app::issuer::Issuer;
+use crate::config::{self, Source, watch};
+use crate::model::event::{Event, EventSink as _};
+use crate::model::finding::{Finding, Severity};
+use crate::model::location::Location;
+use crate::net::tls::Tls;
+use crate::telemetry::Telemetry;
+
+/// What a reload reaches.
+pub(super) struct Reloader {
+    pub(super) path: PathBuf,
+    pub(super) source: Arc<dyn Source + Send + Sync>,
+    pub(super) certificates: Vec<Arc<Tls>>,
+    pub(super) gate: Option<Gate>,
+    pub(super) issuer: Option<Issuer>,
+    pub(super) telemetry: Arc<Telemetry>,
+    /// Two asks at once are two reloads, one after the other.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+}
+
+impl Reloader {
+    /// Reloads when asked to, until the process ends.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let (mut watch, error) = watch::watch(&self.path);
+        if let Some(error) = error {
+            tracing::warn!(%error, "the configuration's folder cannot be watched: reload by SIGHUP");
+        }
+        loop {
+            let request = tokio::select! {
+                () = stop.cancelled() => return,
+                request = watch.next() => request,
+            };
+            match request {
+                Some(watch::Request::Signal) => {
+                    self.telemetry.reopen_decision_log();
+                    drop(self.reload().await);
+                }
+                // The log has the error.
+                Some(watch::Request::Change) => drop(self.reload().await),
+                None => return,
+            }
+        }
+    }
+
+    /// Reads and installs, or leaves everything as it is.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let outcome = self.try_reload().await;
+        self.telemetry.record(&Event::Reloaded {
+            error: outcome.as_ref().err().map(String::as_str),
+        });
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<(), String> {
+        let text = |error: anyhow::Error| format!("{error:#}");
+        let _one_at_a_time = self.reloading.lock().await;
+        let settings = config::load_for_serving(&self.path, &*self.source)
+            .map_err(|report| brief(&self.path, report.findings()))?;
+        let gate = self
+            .gate
+            .as_ref()
+            .map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
+        let gate = gate.transpose().map_err(text)?;
+        let certificates: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|tls| tls.reload().map_err(|error| error.to_string()))
+            .collect();
+        certificates.into_iter().collect::<Result<(), String>>()?;
+        // The issuer first: tokens that it mints from now on are judged by the rules that come next, and the gate asks it
+        // for the keys of servers that are new.
+        if let Some(issuer) = &self.issuer {
+            issuer.reload(&settings).await.map_err(text)?;
+        }
+        if let Some((gate, prepared)) = gate {
+            gate.install(prepared, self.issuer.as_ref()).map_err(text)?;
+        }
+        tracing::info!(
+            config.version = settings.version,
+            config.warnings = settings.report.warnings(),
+            "the configuration {} is in force",
+            settings.version
+        );
+        Ok(())
+    }
+}
+
+/// The errors among findings, in one line: `check` shows them with the lines that they are in.
+pub(super) fn brief(path: &Path, findings: &[Finding]) -> String {
+    let path = path.display();
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| {
+            let Location { line, column } = finding.location;
+            format!("{path}:{line}:{column}: {}", finding.message)
+        })
+        .collect();
+    errors.join("; ")
+}

@@ -1,0 +1,135 @@
+//! What the gate decides by: compiled rules, the servers of each route, who takes note. Immutable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::event::{CheckObserver, RouteIndex};
+use crate::model::id::AuthorizationServerId;
+use crate::policy::compiled::CompiledPolicy;
+use crate::trust::{Trust, TrustedServer};
+
+/// An API names an authorization server that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no authorization server `{0}`")]
+pub struct UnknownServer(pub AuthorizationServerId);
+
+/// One configuration, compiled.
+pub struct Snapshot {
+    pub(in crate::authz) policy: CompiledPolicy,
+    pub(in crate::authz) observer: Arc<dyn CheckObserver>,
+    /// By route number.
+    sets: Vec<Arc<ServerSet>>,
+    /// Keeps the fetching of keys alive for as long as checks may use them.
+    trust: Arc<Trust>,
+}
+
+/// The servers that may vouch for the callers of one API, in the order in which it names them.
+#[derive(Clone)]
+pub(crate) struct ServerSet {
+    /// Part of the key of each cached verdict: another set, another verdict (C03).
+    pub(crate) id: u64,
+    pub(crate) servers: Vec<Arc<TrustedServer>>,
+}
+
+static SETS: AtomicU64 = AtomicU64::new(1);
+
+impl Snapshot {
+    /// A snapshot of these rules and servers. The observer's handles must be those of this policy's
+    /// routes.
+    ///
+    /// # Errors
+    /// [`UnknownServer`] when an API names a server that `trust` does not have.
+    pub fn new(
+        policy: CompiledPolicy,
+        trust: Arc<Trust>,
+        observer: Arc<dyn CheckObserver>,
+    ) -> Result<Self, UnknownServer> {
+        let mut by_api = HashMap::new();
+        for api in policy.apis() {
+            let servers = api.servers.iter().map(|id| {
+                let server = trust.server(id).cloned();
+                server.ok_or_else(|| UnknownServer(id.clone()))
+            });
+            let set = ServerSet {
+                id: SETS.fetch_add(1, Ordering::Relaxed),
+                servers: servers.collect::<Result<_, _>>()?,
+            };
+            by_api.insert(api.name.clone(), Arc::new(set));
+        }
+        let nobody = Arc::new(ServerSet {
+            id: 0,
+            servers: Vec::new(),
+        });
+        let sets = policy
+            .routes()
+            .iter()
+            .map(|route| Arc::clone(by_api.get(&route.api).unwrap_or(&nobody)))
+            .collect();
+        Ok(Self {
+            policy,
+            observer,
+            sets,
+            trust,
+        })
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn policy(&self) -> &CompiledPolicy {
+        &self.policy
+    }
+
+    /// The servers.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// Who takes note.
+    #[must_use]
+    pub fn observer(&self) -> &Arc<dyn CheckObserver> {
+        &self.observer
+    }
+
+    /// The servers of a route.
+    pub(crate) fn servers(&self, route: RouteIndex) -> Option<&Arc<ServerSet>> {
+        self.sets.get(usize::try_from(route.0).ok()?)
+    }
+
+    /// Takes over the numbers of the sets that are still the same servers, so that their verdicts stay.
+    pub(in crate::authz) fn succeed(&mut self, previous: &Self) {
+        for set in &mut self.sets {
+            let same = previous.sets.iter().find(|old| old.is_same(set));
+            if let Some(same) = same {
+                *set = Arc::clone(same);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("routes", &self.sets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerSet {
+    /// A number that changes whenever the keys of any of the servers do.
+    pub(crate) fn generation(&self) -> u64 {
+        self.servers
+            .iter()
+            .fold(0, |sum, server| sum.wrapping_add(server.keys().generation()))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.servers.len() == other.servers.len()
+            && self
+                .servers
+                .iter()
+                .zip(&other.servers)
+                .all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+    }
+}

@@ -1,0 +1,5 @@
+mod caches;
+mod dpop;
+mod fixture;
+mod introspection;
+mod tokens;

@@ -1,0 +1,27 @@
+//! `POST /oauth2/{id}/v1/revoke` (RFC 7009).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::http::reply;
+use crate::http::request::{Received, ServerName};
+use crate::issuer::Issuer;
+
+pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName, request: Request) -> Response {
+    if !issuer.has_server(&server.0) {
+        return reply::not_found().await;
+    }
+    let (parts, body) = request.into_parts();
+    let received = match Received::read(&parts, body).await {
+        Ok(received) => received,
+        Err(response) => return response,
+    };
+    let authorization = received.authorization();
+    match issuer.revoke(&server.0, &received.as_request(&authorization)).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(failure) => reply::failure(&failure),
+    }
+}

@@ -1,0 +1,36 @@
+//! `POST /oauth2/{id}/v1/token` (RFC 6749 section 3.2).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::http::reply;
+use crate::http::request::{Received, ServerName};
+use crate::issuer::Issuer;
+
+pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName, request: Request) -> Response {
+    if !issuer.has_server(&server.0) {
+        return reply::not_found().await;
+    }
+    let (parts, body) = request.into_parts();
+    let received = match Received::read(&parts, body).await {
+        Ok(received) => received,
+        Err(response) => return response,
+    };
+    let authorization = received.authorization();
+    match issuer.token(&server.0, &received.as_request(&authorization)).await {
+        Ok(answer) => {
+            let body = json!({
+                "token_type": "Bearer",
+                "expires_in": answer.expires_in_seconds,
+                "access_token": answer.access_token.expose_secret(),
+                "scope": answer.scope,
+            });
+            reply::document(StatusCode::OK, body.to_string())
+        }
+        Err(failure) => reply::failure(&failure),
+    }
+}
