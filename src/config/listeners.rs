@@ -34,10 +34,7 @@ impl Context<'_> {
             "https" => {}
             "http" if self.dev && loopback => {}
             "http" => {
-                let message = format!(
-                    "`{}` is plain http: tokens and secrets would travel in the clear",
-                    written
-                );
+                let message = format!("`{written}` is plain http: tokens and secrets would travel in the clear");
                 let hint = "say `https://…`; plain http is for loopback with `dev: true`";
                 self.error("insecure_public_url", at, message, hint);
             }
@@ -47,7 +44,7 @@ impl Context<'_> {
             }
         }
         if url.query().is_some() || url.fragment().is_some() {
-            let message = format!("`{}` holds a query or a fragment", written);
+            let message = format!("`{written}` holds a query or a fragment");
             let hint = "an issuer has neither (RFC 8414 section 2): leave them out";
             self.error("invalid_public_url", at, message, hint);
         }

@@ -89,17 +89,15 @@ fn hide(line: &[char], state: &mut Continues) -> Vec<bool> {
     let mut from = 0;
     match *state {
         Continues::Nothing => {}
-        Continues::Quoted(quote) => match closing(line, 0, quote) {
-            Some(end) => {
-                hidden[..end].fill(true);
-                from = end;
-                *state = Continues::Nothing;
-            }
-            None => {
+        Continues::Quoted(quote) => {
+            let Some(end) = closing(line, 0, quote) else {
                 hidden.fill(true);
                 return hidden;
-            }
-        },
+            };
+            hidden[..end].fill(true);
+            from = end;
+            *state = Continues::Nothing;
+        }
         Continues::Indented(column) => {
             let indent = line.iter().take_while(|character| **character == ' ').count();
             if indent == line.len() || indent > column {

@@ -294,10 +294,7 @@ fn syntax_error(text: &str, info: &str, location: Location) -> Finding {
         .and_then(|index| text.lines().nth(index as usize))
         .unwrap_or_default();
     let finding = Finding::error("yaml_syntax", location, format!("this is no YAML: {info}"));
-    let indent: String = line
-        .chars()
-        .take_while(|character| character.is_ascii_whitespace())
-        .collect();
+    let indent: String = line.chars().take_while(char::is_ascii_whitespace).collect();
     if indent.contains('\t') {
         finding.hint("indent with spaces: YAML allows no tab there")
     } else {

@@ -49,7 +49,9 @@ const NO_GRANT: &str =
 
 #[test]
 fn warns_of_what_nobody_can_reach_and_of_nothing_else() {
-    let rows: [(&str, &[&str], &str, &str, &[&str]); 19] = [
+    // name, policies, the API's clients, what the route needs, warnings
+    type Row<'r> = (&'r str, &'r [&'r str], &'r str, &'r str, &'r [&'r str]);
+    let rows: [Row<'_>; 19] = [
         ("every scope is granted", &[ONE, TWO], "", "r", &[]),
         ("one scope is not", &[ONE], "", "r", &["scope_never_granted"]),
         (
