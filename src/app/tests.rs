@@ -236,8 +236,8 @@ async fn edge_o04_serves_on_during_the_drain_delay_and_is_not_ready_and_a_second
 
 #[tokio::test]
 async fn edge_o04_is_not_serving_before_the_first_keys() {
-    let text = file("127.0.0.1:0", "/a").replace("keys.json", "missing.json");
-    let test = TestApp::start(&text, quick()).await.expect("starts");
+    let without_keys = file("127.0.0.1:0", "/a").replace("keys.json", "missing.json");
+    let test = TestApp::start(&without_keys, quick()).await.expect("starts");
     assert_eq!(test.app.waiting_for(), ["keys of the authorization server `ext`"]);
     let mut gate = connect(test.tcp()).await;
     assert!(!is_serving(&mut gate).await);

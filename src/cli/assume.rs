@@ -78,7 +78,9 @@ pub(crate) fn minted(
                 .into_iter()
                 .collect(),
         };
-        names.into_iter().for_each(|name| say(name, client.as_str().into()));
+        for name in names {
+            say(name, client.as_str().into());
+        }
     }
     if let Some(scope) = &token.scope {
         let list: Vec<&str> = scope.split(' ').filter(|part| !part.is_empty()).collect();
@@ -114,7 +116,7 @@ pub(crate) fn told(decision: &Decision) -> Map<String, Value> {
             "detail": denial.detail,
             "api": denial.route.as_ref().map(|route| route.api.as_str()),
             "route": denial.route.as_ref().map(|route| route.name.as_str()),
-            "missing": denial.missing.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+            "missing": denial.missing.iter().map(super::super::model::scope::Scope::as_str).collect::<Vec<_>>(),
             "www_authenticate": denial.challenges,
         }),
     };

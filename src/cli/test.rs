@@ -166,7 +166,7 @@ fn compare(case: &Case, decision: &Decision) -> Vec<String> {
                 differ(
                     "reason",
                     reason.as_str().to_owned(),
-                    format!("{}", denial.reason().as_str()),
+                    denial.reason().as_str().to_string(),
                 );
             }
             if let Some(missing) = &expect.missing {

@@ -153,19 +153,18 @@ pub(crate) struct Status(u64);
 
 impl Decode for Status {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        match node.scalar() {
-            Some(yaml::Scalar::Integer(number)) => u64::try_from(number)
+        if let Some(yaml::Scalar::Integer(number)) = node.scalar() {
+            u64::try_from(number)
                 .ok()
                 .filter(|status| (100..600).contains(status))
                 .map(Self)
                 .or_else(|| {
                     problems.wrong_type(node, "an HTTP status");
                     None
-                }),
-            _ => {
-                problems.wrong_type(node, "an HTTP status");
-                None
-            }
+                })
+        } else {
+            problems.wrong_type(node, "an HTTP status");
+            None
         }
     }
 }
@@ -279,9 +278,10 @@ fn case(file: CaseFile, problems: &mut Problems) -> Option<Case> {
     };
     let reason = match file.expect.reason {
         None => None,
-        Some(word) => match Reason::ALL.into_iter().find(|reason| reason.as_str() == word.value) {
-            Some(reason) => Some(reason),
-            None => {
+        Some(word) => {
+            if let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.as_str() == word.value) {
+                Some(reason)
+            } else {
                 let words: Vec<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
                 let finding = Finding::error(
                     "unknown_word",
@@ -291,7 +291,7 @@ fn case(file: CaseFile, problems: &mut Problems) -> Option<Case> {
                 problems.push(finding.hint(format!("a reason is {}", super::decode::listed(&words))));
                 return None;
             }
-        },
+        }
     };
     let texts = |texts: Option<Texts>| texts.map(|texts| texts.0.into_iter().collect()).unwrap_or_default();
     Some(Case {
