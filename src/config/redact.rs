@@ -49,11 +49,13 @@ fn render(characters: &[char], hidden: &[bool], column: u32) -> Shown {
     };
     let mut length = 0;
     for (index, character) in characters.iter().enumerate() {
-        if index <= column {
+        let is_hidden = hidden.get(index) == Some(&true);
+        let goes_on = is_hidden && index > 0 && hidden.get(index - 1) == Some(&true);
+        if index <= column && !goes_on {
             shown.caret = length;
         }
-        if hidden.get(index) == Some(&true) {
-            if index == 0 || hidden.get(index - 1) == Some(&false) {
+        if is_hidden {
+            if !goes_on {
                 shown.text.push_str(HIDDEN);
                 length += HIDDEN.len();
             }
@@ -88,14 +90,13 @@ fn hide(line: &[char], state: &mut Continues) -> Vec<bool> {
     match *state {
         Continues::Nothing => {}
         Continues::Quoted(quote) => {
-            if let Some(end) = closing(line, 0, quote) {
-                hidden[..end].fill(true);
-                from = end;
-                *state = Continues::Nothing;
-            } else {
+            let Some(end) = closing(line, 0, quote) else {
                 hidden.fill(true);
                 return hidden;
-            }
+            };
+            hidden[..end].fill(true);
+            from = end;
+            *state = Continues::Nothing;
         }
         Continues::Indented(column) => {
             let indent = line.iter().take_while(|character| **character == ' ').count();
@@ -164,7 +165,7 @@ fn is_digest(line: &[char], value: usize) -> bool {
         .iter()
         .skip(value)
         .skip_while(|character| matches!(character, '"' | '\''))
-        .take_while(|character| character.is_alphanumeric())
+        .take_while(|character| !character.is_whitespace() && !matches!(character, '"' | '\'' | ',' | '}' | ']'))
         .collect();
     text.chars().all(|digit| digit.is_ascii_hexdigit()) || text.len() <= 8
 }

@@ -214,10 +214,13 @@ fn endpoints_are_https_outside_dev() {
 /// A minimal issuer outside dev, to be made wrong.
 const ISSUER: &str = "public_url: https://auth.example\nlisteners: { issuer: { address: \"10.0.0.1:443\", tls: { certificate_file: c, key_file: k } } }\nauthorization_servers:\n  - { id: shop, audience: shop }\n";
 
+/// Name, what is replaced, by what, errors by code and line.
+type Mistake<'r> = (&'r str, &'r str, &'r str, &'r [(&'r str, u32)]);
+
 #[test]
 fn attack_f50_what_is_insecure_is_refused_outside_dev() {
     assert_eq!(errors(ISSUER), []);
-    let rows: [(&str, &str, &str, &[(&str, u32)]); 9] = [
+    let rows: [Mistake<'_>; 9] = [
         (
             "plain http",
             "https://auth.example",
@@ -369,6 +372,9 @@ fn what_is_tolerated_in_paths_is_a_word_a_list_or_a_mapping() {
     );
 }
 
+/// Variables, endpoint with sampling, whether a variable was ignored.
+type Environment<'r> = (&'r [(&'r str, &'r str)], Option<(String, f64)>, bool);
+
 #[test]
 fn variables_of_opentelemetry_win_over_the_file() {
     let load = |variables: &[(&str, &str)]| {
@@ -385,7 +391,7 @@ fn variables_of_opentelemetry_win_over_the_file() {
         (settings.telemetry.otlp.map(|otlp| (otlp.endpoint, otlp.sample)), warned)
     };
     let file = || "http://127.0.0.1:4317".to_owned();
-    let rows: [(&[(&str, &str)], Option<(String, f64)>, bool); 9] = [
+    let rows: [Environment<'_>; 9] = [
         (&[], Some((file(), 0.1)), false),
         (
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")],

@@ -6,13 +6,14 @@
 //!
 //! A change only asks for a new load; whether its outcome is installed is the caller's decision.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
+use super::yaml::TEXT_BYTES_MAX;
 use crate::model::digest::Digest;
 
 /// For how long the folder must be quiet before the file is looked at: an editor's or a kubelet's
@@ -42,7 +43,8 @@ impl Watch {
     }
 }
 
-/// Watches a configuration file, and SIGHUP. Must be called within a tokio runtime.
+/// Watches a configuration file, and SIGHUP. Must be called within a tokio runtime. Changes count from
+/// this call on.
 ///
 /// Where the file system cannot be watched, signals still are: the error comes with the watch.
 pub fn watch(path: &Path) -> (Watch, Option<notify::Error>) {
@@ -53,7 +55,7 @@ pub fn watch(path: &Path) -> (Watch, Option<notify::Error>) {
         Err(error) => (None, Some(error)),
     };
     // each task ends when its receiver is gone
-    tokio::spawn(changes(path.to_owned(), stirred, send.clone()));
+    tokio::spawn(changes(path.to_owned(), fingerprint(path).ok(), stirred, send.clone()));
     tokio::spawn(signals(send));
     let watch = Watch {
         requests,
@@ -78,12 +80,16 @@ fn watch_folder(path: &Path, stir: mpsc::Sender<()>) -> Result<notify::Recommend
     Ok(watcher)
 }
 
-async fn changes(path: PathBuf, mut stirred: mpsc::Receiver<()>, send: mpsc::Sender<Request>) {
-    let mut seen = fingerprint(&path).await.ok();
+async fn changes(
+    path: PathBuf,
+    mut seen: Option<Digest>,
+    mut stirred: mpsc::Receiver<()>,
+    send: mpsc::Sender<Request>,
+) {
     while stirred.recv().await.is_some() {
         while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {}
         // a file that is away for a moment is no change: the last good configuration stays
-        if let Ok(now) = fingerprint(&path).await
+        if let Ok(now) = fingerprint(&path)
             && seen != Some(now)
         {
             seen = Some(now);
@@ -94,8 +100,11 @@ async fn changes(path: PathBuf, mut stirred: mpsc::Receiver<()>, send: mpsc::Sen
     }
 }
 
-async fn fingerprint(path: &Path) -> io::Result<Digest> {
-    let bytes = tokio::fs::read(path).await?;
+/// Blocks for a read of at most a mebibyte of a local file: seldom, and not on the gate's workers.
+fn fingerprint(path: &Path) -> io::Result<Digest> {
+    let mut bytes = Vec::new();
+    let limit = TEXT_BYTES_MAX as u64 + 1;
+    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(Digest::of(&bytes))
 }
 

@@ -150,7 +150,7 @@ fn broken_shows_the_offending_text_and_the_way_out() {
         "`password`",
         "`shop:wirte`",
         "did you mean `shop:write`?",
-        "`/orders/{number}`",
+        "`GET /orders/{number}`",
         "`POST /refunds`",
         "`paht`",
         "did you mean `path`?",

@@ -28,7 +28,10 @@ shapes! {
     }
 }
 
-fn decode(text: &str) -> (Option<Basket>, Vec<(&'static str, u32, u32, String)>) {
+/// A finding: its code, line, column, and its message with its hint.
+type Found = (&'static str, u32, u32, String);
+
+fn decode(text: &str) -> (Option<Basket>, Vec<Found>) {
     let (root, findings) = yaml::read(text);
     assert_eq!(findings, []);
     let mut problems = Problems::default();

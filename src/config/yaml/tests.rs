@@ -49,7 +49,9 @@ fn places_count_lines_and_characters_from_one() {
 
 #[test]
 fn what_has_two_meanings_is_refused_at_its_place() {
-    let rows: [(&str, &str, &[(&str, u32, u32)]); 12] = [
+    // name, text, findings by code, line and column
+    type Row<'r> = (&'r str, &'r str, &'r [(&'r str, u32, u32)]);
+    let rows: [Row<'_>; 12] = [
         ("a key twice", "a: 1\nb: 2\na: 3\n", &[("duplicate_key", 3, 1)]),
         (
             "keys twice in two places",
@@ -120,8 +122,7 @@ fn malformed_text_gets_one_located_error_with_a_hint() {
 #[test]
 fn bounds_hold_before_memory_is_spent() {
     assert_eq!(codes(&" ".repeat(TEXT_BYTES_MAX + 1)), [("file_too_large", 1, 1)]);
-    let lines: Vec<String> = (0..100).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
-    let block = lines.concat();
+    let block = (0..100).fold(String::new(), |block, depth| block + &" ".repeat(depth) + "a:\n");
     assert_eq!(codes(&block), [("too_deep", 65, 65)]);
     // brackets that may become a key are read ahead: there the parser's own bound comes first
     for hostile in ["[", "{", "[\n", "- [", "? [", "\"a\": ["] {

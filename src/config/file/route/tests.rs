@@ -1,7 +1,10 @@
 use super::*;
 use crate::config::yaml;
 
-fn decode(text: &str) -> (Option<RouteDeclaration>, Vec<(&'static str, u32, Option<String>)>) {
+/// A finding: its code, column and hint.
+type Found = (&'static str, u32, Option<String>);
+
+fn decode(text: &str) -> (Option<RouteDeclaration>, Vec<Found>) {
     let (root, findings) = yaml::read(text);
     assert_eq!(findings, [], "{text}");
     let mut problems = Problems::default();
