@@ -20,6 +20,10 @@ use crate::model::digest::Digest;
 /// steps come within it.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// After how long the file is looked at though the folder is not quiet: a log that is written beside the
+/// configuration must not keep a change out. A file caught half-written is looked at again by its next event.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Asks for reloads. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
@@ -87,7 +91,7 @@ async fn changes(
     send: mpsc::Sender<Request>,
 ) {
     while stirred.recv().await.is_some() {
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {}
+        let _ = tokio::time::timeout(PATIENCE, quiet(&mut stirred)).await;
         // a file that is away for a moment is no change: the last good configuration stays
         if let Ok(now) = fingerprint(&path)
             && seen != Some(now)
@@ -98,6 +102,11 @@ async fn changes(
             }
         }
     }
+}
+
+/// Until nothing has stirred for [`QUIET`].
+async fn quiet(stirred: &mut mpsc::Receiver<()>) {
+    while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {}
 }
 
 /// Blocks for a read of at most a mebibyte of a local file: seldom, and not on the gate's workers.
