@@ -13,7 +13,7 @@ use super::decode::{Decode, Fields, Problems, shapes};
 use super::file::access::json;
 use super::report::Report;
 use super::scalar::{OneOrMany, Period};
-use super::source::Source;
+use super::source::{self, Source};
 use super::yaml::{self, Node};
 use crate::model::finding::Finding;
 use crate::model::location::{Located, Location};
@@ -241,16 +241,8 @@ impl schemars::JsonSchema for CaseToken {
 /// The report, if anything in the file is wrong.
 pub fn load(path: &Path, source: &dyn Source) -> Result<Vec<Case>, Report> {
     let text = source.text(path).map_err(|error| {
-        let finding = Finding::error(
-            "unreadable_file",
-            Location::default(),
-            format!("it cannot be read: {error}"),
-        );
-        Report::new(
-            path,
-            Arc::from(""),
-            vec![finding.hint("name case files after the options")],
-        )
+        let finding = source::unreadable(&error, "name case files after the options");
+        Report::new(path, Arc::from(""), vec![finding])
     })?;
     let (root, findings) = yaml::read(&text);
     let mut problems = Problems::default();

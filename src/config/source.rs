@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::yaml::TEXT_BYTES_MAX;
+use crate::model::finding::Finding;
+use crate::model::location::Location;
 
 /// The largest secret file that is read, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -35,11 +37,11 @@ pub struct System;
 
 impl Source for System {
     fn text(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         // one byte more than is allowed shows that there is more, without reading all of it
         let limit = TEXT_BYTES_MAX as u64 + 1;
-        std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
-        Ok(text)
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        into_text(bytes)
     }
 
     fn secret(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -91,7 +93,7 @@ impl Memory {
 
 impl Source for Memory {
     fn text(&self, path: &Path) -> io::Result<String> {
-        String::from_utf8(self.file(path)?.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        into_text(self.file(path)?.clone())
     }
 
     fn secret(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -103,6 +105,43 @@ impl Source for Memory {
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
     }
+}
+
+/// Bytes that are no text, and where the first of them stands.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no UTF-8")]
+struct NotUtf8 {
+    location: Location,
+}
+
+fn into_text(bytes: Vec<u8>) -> io::Result<String> {
+    if bytes.len() > TEXT_BYTES_MAX {
+        // its reader refuses it for its size, whatever the bound cut in two
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let good = String::from_utf8_lossy(good);
+        let count = |text: &str, what: fn(char) -> bool| {
+            u32::try_from(text.chars().filter(|c| what(*c)).count()).unwrap_or(u32::MAX)
+        };
+        let location = Location {
+            line: 1 + count(&good, |c| c == '\n'),
+            column: 1 + count(good.rsplit('\n').next().unwrap_or_default(), |_| true),
+        };
+        io::Error::new(io::ErrorKind::InvalidData, NotUtf8 { location })
+    })
+}
+
+/// What is said of a file that [`Source::text`] cannot read; `naming` is how the command line names it.
+pub(super) fn unreadable(error: &io::Error, naming: &str) -> Finding {
+    let not_utf8 = error.get_ref().and_then(|inner| inner.downcast_ref::<NotUtf8>());
+    let hint = match not_utf8 {
+        Some(_) => "save the file as UTF-8",
+        None => naming,
+    };
+    let location = not_utf8.map(|not_utf8| not_utf8.location).unwrap_or_default();
+    Finding::error("unreadable_file", location, format!("it cannot be read: {error}")).hint(hint)
 }
 
 /// Editors end a file with a line break, which is no part of the secret.
@@ -134,6 +173,23 @@ mod tests {
                 secret.as_bytes()
             );
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_pointed_at() {
+        let path = Path::new("c");
+        for (bytes, line, column) in [(&b"\xff"[..], 1, 1), (b"a: 1\nb: \xc3\xa4\xc3(", 2, 5)] {
+            let mut source = Memory::default();
+            source.files.insert(path.to_owned(), bytes.to_vec());
+            let finding = unreadable(&source.text(path).expect_err("no UTF-8"), "another name");
+            assert_eq!(finding.location, Location { line, column });
+            assert_eq!(finding.hint.as_deref(), Some("save the file as UTF-8"));
+        }
+        let missing = unreadable(&Memory::default().text(path).expect_err("none"), "another name");
+        assert_eq!(
+            (missing.location, missing.hint.as_deref()),
+            (Location::default(), Some("another name"))
+        );
     }
 
     #[test]
