@@ -3,7 +3,8 @@
 //! Exit codes: 0 for success (and for *allow*), 1 for a failure (and for *deny*, or a configuration with errors), 2 for a
 //! command line that makes no sense. What a command produces goes to standard output; everything else to standard error.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -57,10 +58,15 @@ pub fn run() -> ExitCode {
         // Whoever reads our output has read enough.
         let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
         if !error.downcast_ref().is_some_and(is_pipe) {
-            eprintln!("error: {error:#}");
+            complain(&format_args!("error: {error:#}\n"));
         }
         ExitCode::FAILURE
     })
+}
+
+/// Writes to standard error. Unlike `eprint!` it does not panic where nobody reads that any more: the exit code stays true.
+fn complain(text: &dyn Display) {
+    let _ = write!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -75,12 +75,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = match config::load_for_serving(&args.config, &System) {
         Ok(settings) => settings,
         Err(report) => {
-            eprint!("{report}");
+            super::complain(&report);
             return Ok(ExitCode::FAILURE);
         }
     };
     if settings.report.warnings() > 0 {
-        eprint!("{}", settings.report);
+        super::complain(&settings.report);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
