@@ -45,8 +45,6 @@ pub use source::Source;
 
 use crate::issuer::settings::IssuerSettings;
 use crate::model::digest::Digest;
-use crate::model::finding::Finding;
-use crate::model::location::Location;
 use crate::net::settings::Listeners;
 use crate::policy::declared::Declaration;
 use crate::store::settings::StoreSettings;
@@ -118,12 +116,7 @@ pub fn load(path: &Path, source: &dyn Source) -> Result<Settings, Report> {
     match source.text(path) {
         Ok(text) => load_text(path, &text, source),
         Err(error) => {
-            let finding = Finding::error(
-                "unreadable_file",
-                Location::default(),
-                format!("it cannot be read: {error}"),
-            )
-            .hint("name the file with `-c FILE`");
+            let finding = source::unreadable(&error, "name the file with `-c FILE`");
             Err(Report::new(path, Arc::from(""), vec![finding]))
         }
     }

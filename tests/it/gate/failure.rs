@@ -4,11 +4,12 @@
 use serde_json::json;
 
 use super::stage::{Lab, lab_gate, strict, tcp};
-use crate::support::envoy::{Envoy, EnvoyBuilder};
+use crate::support::envoy::{Envoy, EnvoyBuilder, Service};
 use crate::support::h2_client::Client;
 use crate::support::http1::{Reply, Request};
 use crate::support::provider::{Provider, Script, active};
 use crate::support::scopegate::{Scopegate, ScopegateBuilder};
+use crate::support::standin::{Answer, StandIn};
 use crate::support::upstream::Upstream;
 
 /// A gate that asks an introspection endpoint, with this time for each check and this many at once.
@@ -52,10 +53,10 @@ struct Doors {
 }
 
 impl Doors {
-    async fn before(gate: &Scopegate) -> Self {
+    async fn before(gate: Service) -> Self {
         let upstream = Upstream::start().await;
         let build = |allow: bool| {
-            EnvoyBuilder::recommended(gate.service(), upstream.address).filter(&json!({ "failure_mode_allow": allow }))
+            EnvoyBuilder::recommended(gate.clone(), upstream.address).filter(&json!({ "failure_mode_allow": allow }))
         };
         let (closing, opening) = (build(false).start().await, build(true).start().await);
         Self {
@@ -98,7 +99,7 @@ async fn edge_e24_edge_e25_edge_j27_attack_d04_attack_c12_introspection_that_fai
     let gate = introspecting(&provider, 1000);
     gate.telemetry_until("/livez", |reply| (reply.status == 200).then_some(()))
         .await;
-    let doors = Doors::before(&gate).await;
+    let doors = Doors::before(gate.service()).await;
     let cases = [
         ("slow", Script::Silence, 503),
         ("500", Script::Status(500, "{}"), 503),
@@ -141,7 +142,7 @@ async fn edge_e23_edge_e25_attack_d02_overload_is_an_explicit_denial() {
     let gate = introspecting(&provider, 1);
     gate.telemetry_until("/livez", |reply| (reply.status == 200).then_some(()))
         .await;
-    let doors = Doors::before(&gate).await;
+    let doors = Doors::before(gate.service()).await;
     // More at once than the gate takes: each waits for introspection, and the rest is shed.
     let mut asking = tokio::task::JoinSet::new();
     for number in 0..40 {
@@ -186,7 +187,7 @@ async fn edge_e24_edge_j07_attack_b06_keys_that_cannot_be_had_deny_and_leave_oth
         let gate = ScopegateBuilder::new(&config).start_without_waiting();
         gate.telemetry_until("/livez", |reply| (reply.status == 200).then_some(()))
             .await;
-        let doors = Doors::before(&gate).await;
+        let doors = Doors::before(gate.service()).await;
         let token = server.token(&json!({ "scope": "lab:read" }));
         let request = strict("/items").bearer(&token);
         let (closing, opening) = (
@@ -212,6 +213,9 @@ async fn edge_o01_edge_e25_attack_d01_attack_d02_attack_d21_what_cannot_be_decod
     drop(server);
     let client = Client::open(tcp(&gate.service())).await;
     let check = "/envoy.service.auth.v3.Authorization/Check";
+    // Envoy sends no such message, so its check is answered with what the gate said to one.
+    let relay = StandIn::start(Answer::Silence).await;
+    let doors = Doors::before(relay.service()).await;
     let rows: [(&str, Vec<u8>); 9] = [
         ("nothing", Vec::new()),
         ("no HTTP request", vec![0x0a, 0x00]),
@@ -244,7 +248,18 @@ async fn edge_o01_edge_e25_attack_d01_attack_d02_attack_d21_what_cannot_be_decod
             panic!("{name}: no denied response");
         };
         assert!(denied.status.expect("an HTTP status").code >= 400, "{name}");
+        relay.answer_with(Answer::Bytes(reply.grpc_message().to_vec()));
+        let reply = doors.deny(name, &strict("/public"), 400).await;
+        assert!(
+            matches!(
+                reply.json()["reason"].as_str(),
+                Some("malformed_check" | "ambiguous_path")
+            ),
+            "{name}: {}",
+            reply.text()
+        );
     }
+    assert_eq!(doors.errors().await, 0, "no check failed as an RPC");
 }
 
 #[tokio::test]
@@ -282,7 +297,7 @@ async fn attack_d30_attack_e09_other_methods_and_sizes_end_as_grpc_says() {
 #[tokio::test]
 async fn edge_d06_a_store_that_is_gone_closes_the_issuer_and_leaves_the_gate_deciding() {
     let gate = Scopegate::bank().await;
-    let doors = Doors::before(&gate).await;
+    let doors = Doors::before(gate.service()).await;
     let token = gate.mint().await;
     gate.remove_store();
     let read = Request::get("/transfers").bearer(&token);
