@@ -20,6 +20,10 @@ use crate::model::digest::Digest;
 /// steps come within it.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// How long the folder may go without a quiet moment before the file is looked at all the same: a log
+/// that is written beside it must not keep a change from being seen.
+const STIRRED_MAX: Duration = Duration::from_secs(1);
+
 /// Asks for reloads. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
@@ -87,7 +91,9 @@ async fn changes(
     send: mpsc::Sender<Request>,
 ) {
     while stirred.recv().await.is_some() {
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {}
+        let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {} };
+        // Either way it is time to look: quiet has come, or has been waited for long enough.
+        let _ = tokio::time::timeout(STIRRED_MAX, quiet).await;
         // a file that is away for a moment is no change: the last good configuration stays
         if let Ok(now) = fingerprint(&path)
             && seen != Some(now)

@@ -71,3 +71,24 @@ async fn a_folder_that_cannot_be_watched_leaves_signals() {
     let (_watch, error) = watch(Path::new("/nowhere/at/all/scopegate.yaml"));
     assert!(error.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_written_beside_the_file_without_a_pause_hides_no_change() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("scopegate.yaml");
+    fs::write(&path, "a: 1").expect("written");
+    let (mut watch, _) = watch(&path);
+    let log = folder.path().join("log");
+    let busy = tokio::spawn(async move {
+        // Ends with the test: it is aborted below, and bounded in any case.
+        for line in 0..100_000_u32 {
+            fs::write(&log, line.to_string()).expect("written");
+            tokio::task::yield_now().await;
+        }
+    });
+    fs::write(&path, "a: 2").expect("written");
+    let seen = next(&mut watch).await;
+    assert!(!busy.is_finished(), "the log was written until the change was seen");
+    busy.abort();
+    assert_eq!(seen, Some(Request::Change));
+}
