@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::{Settings, Source};
@@ -92,6 +93,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     gate: Option<GateServing>,
     reloader: Arc<Reloader>,
+    journal: Option<JoinHandle<()>>,
 }
 
 impl App {
@@ -115,6 +117,7 @@ impl App {
         } else {
             None
         };
+        let (issuer, journal) = issuer.unzip();
         let gate = if options.runs(Part::Gate) {
             Some(Gate::start(
                 &settings,
@@ -173,7 +176,7 @@ impl App {
             gate,
             issuer,
             telemetry: telemetry.clone(),
-            reloading: tokio::sync::Mutex::default(),
+            in_force: tokio::sync::Mutex::new(settings),
         });
         lifecycle.essential("reload", reloader.clone().run(lifecycle.stop().soft.clone()));
         for (name, address) in addresses.all() {
@@ -187,6 +190,7 @@ impl App {
             telemetry,
             gate: serving,
             reloader,
+            journal,
         })
     }
 
@@ -240,6 +244,11 @@ impl App {
         }
         let connections_cut = self.lifecycle.tasks() + self.gate.as_ref().map_or(0, GateServing::connections);
         self.lifecycle.stop().hard.cancel();
+        // The issuer goes, and what its journal still holds is written.
+        drop(self.reloader);
+        if let Some(journal) = self.journal {
+            let _ = tokio::time::timeout(FLUSH_DEADLINE, journal).await;
+        }
         let telemetry = self.telemetry;
         let flush = tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_DEADLINE));
         ExitReport {
@@ -250,7 +259,7 @@ impl App {
     }
 }
 
-/// For how long telemetry may write and send what it has.
+/// For how long the journal, and then telemetry, may write and send what they have.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
 
 async fn next(asks: &mut mpsc::Receiver<&'static str>) -> &'static str {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! **Invariants**
-//! - [`check`] is the only pipeline. The wire, `explain` and `test` run it; they differ in the
-//!   [`Vouch`] that they hand in: [`vouch::Live`] verifies, [`explain`] assumes.
+//! - `check` is the only pipeline. The wire, `explain` and `test` run it; they differ in the
+//!   `Vouch` that they hand in: `vouch::Live` verifies, [`explain`] assumes.
 //! - A check is synchronous and awaits nothing. What must be fetched comes out as [`Step::Wait`];
 //!   after [`Gate::finish`] the check is made again from its start.
 //! - A check sees one [`Snapshot`] from begin to end; the next check sees the next one (O03, C10).

@@ -5,7 +5,7 @@
 //!   with one error gives no settings at all: it is taken whole or not at all.
 //! - `check` runs exactly what `serve` runs, except that a secret file which cannot be read is a
 //!   warning to the one and an error to the other.
-//! - No secret of the file reaches a message; see [`redact`].
+//! - No secret of the file reaches a message; see `redact`.
 //!
 //! ```text
 //! text ─ yaml ─▶ nodes ─ decode ─▶ file shapes ─ listeners, trust, routes, issuer, … ─▶ settings
@@ -13,7 +13,7 @@
 //!                  └──────────────────┴───── findings ─────────────┴──▶ report
 //! ```
 //!
-//! What routes and rules *mean* is checked by `policy` and `oauth`; what needs both is in [`reach`].
+//! What routes and rules *mean* is checked by `policy` and `oauth`; what needs both is in `reach`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

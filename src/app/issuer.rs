@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
+use tokio::task::JoinHandle;
 
 use crate::app::reload::brief;
 use crate::clock::Clock;
@@ -21,14 +22,15 @@ use crate::telemetry::Telemetry;
 /// The issuer that runs in this process.
 pub(super) struct Issuer(Arc<issuer::Issuer>);
 
-/// Opens the store and starts the issuer, if the settings declare one.
+/// Opens the store and starts the issuer, if the settings declare one. The task that comes with it writes the journal: it
+/// ends when the issuer is gone and all is written, and must not be cut before (what was denied last is what is asked first).
 pub(super) async fn start(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
     telemetry: &Arc<Telemetry>,
     revocations: &Arc<Revocations>,
     lifecycle: &Lifecycle,
-) -> anyhow::Result<Option<Issuer>> {
+) -> anyhow::Result<Option<(Issuer, JoinHandle<()>)>> {
     let Some(declared) = &settings.issuer else {
         return Ok(None);
     };
@@ -39,7 +41,7 @@ pub(super) async fn start(
         .await
         .context("the store")?;
     let (journal, writing) = Journal::start(opened.store.clone());
-    lifecycle.beside(writing);
+    let writing = tokio::spawn(writing);
     let services = Services {
         store: opened,
         revocations: revocations.clone(),
@@ -52,7 +54,7 @@ pub(super) async fn start(
         .map_err(|error| told(settings, error))?;
     let (tended, stop) = (issuer.clone(), lifecycle.stop().soft.clone());
     lifecycle.essential("issuer", tended.tend(stop));
-    Ok(Some(Issuer(issuer)))
+    Ok(Some((Issuer(issuer), writing)))
 }
 
 impl Issuer {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::gate::Gate;
 use crate::app::issuer::Issuer;
-use crate::config::{self, Source, watch};
+use crate::config::{self, Settings, Source, watch};
 use crate::model::event::{Event, EventSink as _};
 use crate::model::finding::{Finding, Severity};
 use crate::model::location::Location;
@@ -26,8 +26,8 @@ pub(super) struct Reloader {
     pub(super) gate: Option<Gate>,
     pub(super) issuer: Option<Issuer>,
     pub(super) telemetry: Arc<Telemetry>,
-    /// Two asks at once are two reloads, one after the other.
-    pub(super) reloading: tokio::sync::Mutex<()>,
+    /// The last good configuration. Its lock makes two asks at once two reloads, one after the other.
+    pub(super) in_force: tokio::sync::Mutex<Settings>,
 }
 
 impl Reloader {
@@ -65,7 +65,7 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<(), String> {
         let text = |error: anyhow::Error| format!("{error:#}");
-        let _one_at_a_time = self.reloading.lock().await;
+        let mut in_force = self.in_force.lock().await;
         let settings = config::load_for_serving(&self.path, &*self.source)
             .map_err(|report| brief(&self.path, report.findings()))?;
         let gate = self
@@ -84,8 +84,11 @@ impl Reloader {
         if let Some(issuer) = &self.issuer {
             issuer.reload(&settings).await.map_err(text)?;
         }
-        if let Some((gate, prepared)) = gate {
-            gate.install(prepared, self.issuer.as_ref()).map_err(text)?;
+        if let Some((gate, prepared)) = gate
+            && let Err(error) = gate.install(prepared, self.issuer.as_ref())
+        {
+            self.restore_issuer(&in_force).await;
+            return Err(text(error));
         }
         tracing::info!(
             config.version = settings.version,
@@ -93,7 +96,17 @@ impl Reloader {
             "the configuration {} is in force",
             settings.version
         );
+        *in_force = settings;
         Ok(())
+    }
+
+    /// Gives the issuer back what is in force, since the gate does not come along.
+    async fn restore_issuer(&self, in_force: &Settings) {
+        if let Some(issuer) = &self.issuer
+            && let Err(error) = issuer.reload(in_force).await
+        {
+            tracing::error!("the issuer cannot go back to the last good configuration: {error:#}");
+        }
     }
 }
 

@@ -51,15 +51,14 @@ struct TestApp {
 impl TestApp {
     async fn start(text: &str, options: Options) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let keys = serde_json::json!({ "keys": [SigningKey::generate(Algorithm::Es256)?.public_jwk()] });
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let keys = serde_json::json!({ "keys": [key.public_jwk()] });
         std::fs::write(folder.path().join("keys.json"), keys.to_string())?;
         let text = text.replace("FOLDER", &folder.path().display().to_string());
         let path = folder.path().join("scopegate.yaml");
         std::fs::write(&path, text)?;
         let settings = config::load_for_serving(&path, &System).map_err(|report| anyhow::anyhow!("{report}"))?;
         let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System)).await?;
-        let mut ready = app.lifecycle.readiness.subscribe();
-        ready.wait_for(|ready| *ready).await?;
         Ok(Self { app, folder })
     }
 
@@ -236,8 +235,8 @@ async fn edge_o04_serves_on_during_the_drain_delay_and_is_not_ready_and_a_second
 
 #[tokio::test]
 async fn edge_o04_is_not_serving_before_the_first_keys() {
-    let without_keys = file("127.0.0.1:0", "/a").replace("keys.json", "missing.json");
-    let test = TestApp::start(&without_keys, quick()).await.expect("starts");
+    let keyless = file("127.0.0.1:0", "/a").replace("keys.json", "missing.json");
+    let test = TestApp::start(&keyless, quick()).await.expect("starts");
     assert_eq!(test.app.waiting_for(), ["keys of the authorization server `ext`"]);
     let mut gate = connect(test.tcp()).await;
     assert!(!is_serving(&mut gate).await);

@@ -156,7 +156,7 @@ fn address<'a, 'r: 'a>(facts: &RequestFacts<'r>, options: &'a DpopOptions) -> (&
 
 /// The certificate that Envoy vouches for; a header's only where it is declared to be sanitised. One
 /// that cannot be read proves nothing.
-fn certificate(facts: &RequestFacts<'_>, trust_xfcc: bool) -> Option<Digest> {
+pub(in crate::authz) fn certificate(facts: &RequestFacts<'_>, trust_xfcc: bool) -> Option<Digest> {
     if let Some(pem) = facts.peer_certificate {
         return certificate::thumbprint_of_url_encoded_pem(pem).ok();
     }

@@ -26,8 +26,8 @@ use crate::policy::trace::{StepOutcome, Trace};
 ///
 /// Exit code 0 if the request is allowed, 1 if it is denied.
 ///
-/// Example: scopegate explain -c scopegate.yaml --request "GET https://api.bank.example/transfers/7"
-/// --claims '{"sub":"ada","client_id":"mobile","scope":"transfers:read"}'
+/// For example, with `-c scopegate.yaml`: `--request "GET https://api.bank.example/transfers/7"` and
+/// `--claims '{"sub":"ada","client_id":"mobile","scope":"transfers:read"}'`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The configuration file.

@@ -2,7 +2,7 @@
 //!
 //! What it guards against (attacks B05, B14, F18):
 //! - no redirect is followed, so an allowed URL cannot lead to another one;
-//! - a name is resolved by [`PublicOnly`], which drops every address that is not public, and the
+//! - a name is resolved by `PublicOnly`, which drops every address that is not public, and the
 //!   connection is made to an address that passed: a second look-up cannot bring another one;
 //! - a URL with a literal address is judged before anything is sent;
 //! - the body is read as it comes and dropped at [`DOCUMENT_BYTES_MAX`]; it is not decompressed;

@@ -87,6 +87,13 @@ struct Asking {
     document: Option<Digest>,
 }
 
+impl Asking {
+    /// A fetch that panicked has closed its channel without a word: it is over too (attack B15).
+    fn under_way(&self) -> Option<watch::Receiver<Option<Refreshed>>> {
+        self.flight.clone().filter(|flight| flight.has_changed().is_ok())
+    }
+}
+
 /// Why keys could not be had. The text holds no secret: addresses and causes only.
 type Cause = String;
 
@@ -152,7 +159,7 @@ impl TrustedServer {
             KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_)
         ) && {
             let asking = self.asking.lock();
-            asking.flight.is_some() || !self.is_cooling(&asking)
+            asking.under_way().is_some() || !self.is_cooling(&asking)
         }
     }
 
@@ -163,8 +170,8 @@ impl TrustedServer {
     pub async fn refresh_for_unknown_kid(self: &Arc<Self>) -> Refreshed {
         let mut flight = {
             let mut asking = self.asking.lock();
-            match &asking.flight {
-                Some(flight) => flight.clone(),
+            match asking.under_way() {
+                Some(flight) => flight,
                 None if self.is_cooling(&asking) => return Refreshed::CoolingDown,
                 None => {
                     asking.begun = Some(self.around.clock.monotonic());

@@ -234,6 +234,28 @@ async fn attack_c09_ten_thousand_checks_of_a_cold_token_verify_it_once() {
 }
 
 #[tokio::test]
+async fn attack_c09_workers_that_meet_at_a_cold_token_verify_it_once() {
+    const WORKERS: usize = 4;
+    const TOKENS: u64 = 300;
+    let world = World::local();
+    let tokens: Vec<String> = (0..TOKENS)
+        .map(|number| world.token(json!({"jti": format!("t{number}")})))
+        .collect();
+    let start = std::sync::Barrier::new(WORKERS);
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                for token in &tokens {
+                    start.wait();
+                    assert!(matches!(world.try_once(token), Step::Decided(_)));
+                }
+            });
+        }
+    });
+    assert_eq!(world.gate.stats().verifications, TOKENS);
+}
+
+#[tokio::test]
 async fn edge_o05_attack_c08_a_flood_of_tokens_is_bounded_and_bad_ones_push_out_no_good_one() {
     let settings = GateSettings {
         verdict_bytes_max: 4 * 1024 * 1024,
@@ -344,13 +366,18 @@ fn attack_c05_a_million_verdicts_raced_with_their_revocation_leave_none_alive() 
     let announced = AtomicI64::new(-1);
     let acknowledged = AtomicI64::new(-1);
     let stale = AtomicU64::new(0);
+    let noise = Revocation::Server {
+        server: server("other").id,
+        before: NOW,
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0..RACES {
                 while announced.load(Ordering::Acquire) < number {
-                    std::hint::spin_loop();
                     std::thread::yield_now();
                 }
+                // Moves the epoch on, so that the other thread is looking the token up when it dies.
+                revocations.revoke(noise.clone());
                 revocations.revoke(Revocation::Subject {
                     server: None,
                     subject: subject.clone(),
@@ -360,22 +387,22 @@ fn attack_c05_a_million_verdicts_raced_with_their_revocation_leave_none_alive() 
             }
         });
         scope.spawn(|| {
-            let mut number = 0;
-            while number < RACES {
-                announced.store(number, Ordering::Release);
+            for number in 0..RACES {
                 let verdict = make(number);
+                announced.store(number, Ordering::Release);
                 let _ = verdict.revoked(&revocations);
                 verdicts.keep(key, verdict);
-                loop {
+                for tries in 1_u32.. {
                     let dead = acknowledged.load(Ordering::Acquire) >= number;
                     let good = matches!(verdicts.find(&key, 0, now), Some(Known::Good(..)));
                     stale.fetch_add(u64::from(dead && good), Ordering::Relaxed);
                     if dead {
                         break;
                     }
-                    std::thread::yield_now();
+                    if tries.is_multiple_of(32) {
+                        std::thread::yield_now();
+                    }
                 }
-                number += 1;
             }
         });
     });

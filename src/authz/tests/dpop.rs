@@ -236,3 +236,55 @@ async fn edge_x02_edge_x03_the_origin_that_clients_see_is_configured() {
     let envoys = holder.proof(&world, &token, json!({"jti": "p2"}));
     assert!(!send(&world, "DPoP", &token, &[&envoys], "").await.allowed());
 }
+
+/// A client certificate as Envoy sends it, and its thumbprint.
+fn certificate() -> (String, Digest) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
+    let pem = certificate.pem();
+    let encoded = percent_encoding::utf8_percent_encode(&pem, percent_encoding::NON_ALPHANUMERIC);
+    (encoded.to_string(), Digest::of(certificate.der()))
+}
+
+#[tokio::test]
+async fn edge_e17_edge_x12_a_token_bound_to_a_certificate_needs_that_certificate_of_the_connection() {
+    let world = world(&DpopOptions::default());
+    let ((ours, thumbprint), (other, _)) = (certificate(), certificate());
+    let token = world.token(json!({"cnf": {"x5t#S256": thumbprint.to_base64url()}}));
+    let value = format!("Bearer {token}");
+    let header = format!("Cert=\"{ours}\"");
+    let headers = [
+        ("authorization", value.as_str()),
+        ("x-forwarded-client-cert", header.as_str()),
+    ];
+    for (what, pem, allowed) in [
+        ("ours", Some(ours.as_str()), true),
+        ("another", Some(other.as_str()), false),
+        ("garbage", Some("garbage"), false),
+        ("none but a header that the client sent", None, false),
+    ] {
+        let mut facts = request("bank", "GET", "/items", &headers);
+        facts.peer_certificate = pem;
+        let seen = world.decide(&facts).await;
+        assert_eq!(seen.allowed(), allowed, "{what}: {}", seen.detail());
+        if !allowed {
+            assert_eq!(seen.reason(), Some(Reason::InvalidToken), "{what}");
+        }
+    }
+}
+
+#[test]
+fn edge_x14_the_forwarded_certificate_is_read_only_where_it_is_sanitised_and_single() {
+    let ((ours, thumbprint), (other, _)) = (certificate(), certificate());
+    let one = format!("Cert=\"{ours}\"");
+    let several = format!("Cert=\"{ours}\",Cert=\"{other}\"");
+    let read = |values: &[&str], trust_xfcc| {
+        let headers: Vec<_> = values.iter().map(|value| ("x-forwarded-client-cert", *value)).collect();
+        crate::authz::binding::certificate(&request("bank", "GET", "/items", &headers), trust_xfcc)
+    };
+    assert_eq!(read(&[&one], true), Some(thumbprint));
+    assert_eq!(read(&[&one], false), None);
+    assert_eq!(read(&[&several], true), None);
+    assert_eq!(read(&[&one, &one], true), None);
+    assert_eq!(read(&[], true), None);
+}

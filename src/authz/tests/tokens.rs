@@ -242,6 +242,22 @@ async fn attack_b15_a_cancelled_check_takes_nobody_with_it() {
 }
 
 #[tokio::test]
+async fn attack_b15_a_fetch_that_panics_leaves_nobody_waiting_and_cools_down_like_another() {
+    let world = remote_world(|web, signer| web.set(JWKS, jwks(&[signer])));
+    assert!(world.check(&world.token(json!({}))).await.allowed());
+    world.clock.advance(COOLDOWN);
+    world.web.set(JWKS, Answer::Panics);
+    for _ in 0..3 {
+        let seen = world.check(&world.token_by(&new_key(), json!({}))).await;
+        assert_eq!(seen.reason(), Some(Reason::InvalidToken));
+    }
+    let next = new_key();
+    world.web.set(JWKS, jwks(&[&next]));
+    world.clock.advance(COOLDOWN);
+    assert!(world.check(&world.token_by(&next, json!({}))).await.allowed());
+}
+
+#[tokio::test]
 async fn attack_b07_edge_j24_a_removed_key_ends_its_cached_verdicts() {
     let world = World::local();
     let token = world.token(json!({}));
