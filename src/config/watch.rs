@@ -60,7 +60,7 @@ pub fn watch(path: &Path) -> (Watch, Option<notify::Error>) {
     };
     // each task ends when its receiver is gone
     tokio::spawn(changes(path.to_owned(), fingerprint(path).ok(), stirred, send.clone()));
-    tokio::spawn(signals(send));
+    signals(send);
     let watch = Watch {
         requests,
         _watcher: watcher,
@@ -114,28 +114,34 @@ fn fingerprint(path: &Path) -> io::Result<Digest> {
     Ok(Digest::of(&bytes))
 }
 
+/// Takes SIGHUP over at once: until then it would end the process.
 #[cfg(unix)]
-async fn signals(send: mpsc::Sender<Request>) {
+fn signals(send: mpsc::Sender<Request>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be received; the configuration is reloaded on file changes only");
-        return;
-    };
-    loop {
-        tokio::select! {
-            signal = hangup.recv() => {
-                if signal.is_none() || send.send(Request::Signal).await.is_err() {
-                    return;
-                }
-            }
-            () = send.closed() => return,
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be received; the configuration is reloaded on file changes only");
+            return;
         }
-    }
+    };
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                signal = hangup.recv() => {
+                    if signal.is_none() || send.send(Request::Signal).await.is_err() {
+                        return;
+                    }
+                }
+                () = send.closed() => return,
+            }
+        }
+    });
 }
 
 #[cfg(not(unix))]
-async fn signals(send: mpsc::Sender<Request>) {
-    send.closed().await;
+fn signals(send: mpsc::Sender<Request>) {
+    tokio::spawn(async move { send.closed().await });
 }
 
 #[cfg(test)]
