@@ -20,9 +20,9 @@ use crate::model::digest::Digest;
 /// steps come within it.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// After how long the file is looked at though the folder is not quiet: a log that is written beside the
-/// configuration must not keep a change out. A file caught half-written is looked at again by its next event.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the folder may go without a quiet moment before the file is looked at all the same: a log
+/// that is written beside it must not keep a change from being seen.
+const STIRRED_MAX: Duration = Duration::from_secs(1);
 
 /// Asks for reloads. Dropping it ends the watch.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub fn watch(path: &Path) -> (Watch, Option<notify::Error>) {
     };
     // each task ends when its receiver is gone
     tokio::spawn(changes(path.to_owned(), fingerprint(path).ok(), stirred, send.clone()));
-    tokio::spawn(signals(send));
+    signals(send);
     let watch = Watch {
         requests,
         _watcher: watcher,
@@ -91,7 +91,9 @@ async fn changes(
     send: mpsc::Sender<Request>,
 ) {
     while stirred.recv().await.is_some() {
-        let _ = tokio::time::timeout(PATIENCE, quiet(&mut stirred)).await;
+        let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {} };
+        // Either way it is time to look: quiet has come, or has been waited for long enough.
+        let _ = tokio::time::timeout(STIRRED_MAX, quiet).await;
         // a file that is away for a moment is no change: the last good configuration stays
         if let Ok(now) = fingerprint(&path)
             && seen != Some(now)
@@ -104,11 +106,6 @@ async fn changes(
     }
 }
 
-/// Until nothing has stirred for [`QUIET`].
-async fn quiet(stirred: &mut mpsc::Receiver<()>) {
-    while let Ok(Some(())) = tokio::time::timeout(QUIET, stirred.recv()).await {}
-}
-
 /// Blocks for a read of at most a mebibyte of a local file: seldom, and not on the gate's workers.
 fn fingerprint(path: &Path) -> io::Result<Digest> {
     let mut bytes = Vec::new();
@@ -117,28 +114,34 @@ fn fingerprint(path: &Path) -> io::Result<Digest> {
     Ok(Digest::of(&bytes))
 }
 
+/// Takes SIGHUP over at once: until then it would end the process.
 #[cfg(unix)]
-async fn signals(send: mpsc::Sender<Request>) {
+fn signals(send: mpsc::Sender<Request>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be received; the configuration is reloaded on file changes only");
-        return;
-    };
-    loop {
-        tokio::select! {
-            signal = hangup.recv() => {
-                if signal.is_none() || send.send(Request::Signal).await.is_err() {
-                    return;
-                }
-            }
-            () = send.closed() => return,
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be received; the configuration is reloaded on file changes only");
+            return;
         }
-    }
+    };
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                signal = hangup.recv() => {
+                    if signal.is_none() || send.send(Request::Signal).await.is_err() {
+                        return;
+                    }
+                }
+                () = send.closed() => return,
+            }
+        }
+    });
 }
 
 #[cfg(not(unix))]
-async fn signals(send: mpsc::Sender<Request>) {
-    send.closed().await;
+fn signals(send: mpsc::Sender<Request>) {
+    tokio::spawn(async move { send.closed().await });
 }
 
 #[cfg(test)]
