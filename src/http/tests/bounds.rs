@@ -1,6 +1,9 @@
 //! What no request may do, whatever it holds.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::oauth::request::FORM_BYTES_MAX;
 
 #[tokio::test]
 async fn case_060_attack_f39_the_query_is_no_place_for_parameters_and_get_no_method() {
@@ -58,6 +61,63 @@ async fn case_080_attack_f39_odd_forms_and_floods_are_refused_in_bounded_time() 
         200,
         "case 16"
     );
+}
+
+#[tokio::test]
+async fn attack_e10_a_body_without_end_is_read_to_its_bound_and_no_further() {
+    let (_test, router) = bank().await;
+    let chunk = [b'a'; 1024];
+    let sent = Arc::new(AtomicUsize::new(0));
+    for length in [None, Some("10000000000")] {
+        sent.store(0, Ordering::Relaxed);
+        let count = Arc::clone(&sent);
+        let endless = std::iter::repeat_with(move || {
+            count.fetch_add(chunk.len(), Ordering::Relaxed);
+            Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(&chunk))
+        });
+        let mut request = post(TOKEN, Body::from_stream(tokio_stream::iter(endless)));
+        if let Some(length) = length {
+            let value = length.parse().expect("a header value");
+            request.headers_mut().insert(header::CONTENT_LENGTH, value);
+        }
+        let answer = send(&router, request).await;
+        assert_eq!(answer.error().0, 413, "{length:?}");
+        let read = sent.load(Ordering::Relaxed);
+        assert!(
+            read <= FORM_BYTES_MAX + chunk.len(),
+            "{length:?}: {read} bytes were read"
+        );
+    }
+}
+
+#[tokio::test]
+async fn attack_e12_forms_that_abuse_their_shape_are_refused() {
+    let (_test, router) = bank().await;
+    let parameters = |count: usize| {
+        (0..count)
+            .map(|index| format!("p{index}=1"))
+            .collect::<Vec<_>>()
+            .join("&")
+    };
+    let twice = BATCH
+        .split('&')
+        .flat_map(|pair| [pair, pair])
+        .collect::<Vec<_>>()
+        .join("&");
+    let rows = [
+        ("a hundred thousand parameters", parameters(100_000), 413),
+        ("as many as fit", "a&".repeat(FORM_BYTES_MAX / 2), 400),
+        ("each parameter twice", twice, 400),
+        (
+            "a name of a mebibyte",
+            format!("{BATCH}&{}=1", "n".repeat(1 << 20)),
+            413,
+        ),
+    ];
+    for (name, body, status) in rows {
+        let (answered, error, _) = send(&router, post(TOKEN, body)).await.error();
+        assert_eq!((answered, error.as_str()), (status, "invalid_request"), "{name}");
+    }
 }
 
 #[tokio::test]

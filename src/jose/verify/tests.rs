@@ -337,6 +337,18 @@ fn attack_b10_an_unknown_kid_is_told_apart_so_that_newer_keys_can_be_fetched() {
 }
 
 #[test]
+fn attack_b16_a_dot_of_the_issuer_matches_a_dot_alone() {
+    let dots: Vec<usize> = ISSUER.match_indices('.').map(|(at, _)| at).collect();
+    assert_ne!(dots, [0; 0], "the issuer of the tests has a dot");
+    for at in dots {
+        let mut other = ISSUER.to_owned();
+        other.replace_range(at..=at, "X");
+        let refusal = outcome(&[("iss", &json!(other).to_string())]).err();
+        assert_eq!(refusal, Some(VerifyError::Issuer), "{other}");
+    }
+}
+
+#[test]
 fn attack_a29_the_key_of_one_issuer_does_not_sign_for_another_under_the_same_kid() {
     // The other authorization server's key bears the name of ours; its token names our issuer.
     let named = |signer: &SigningKey| {
