@@ -237,11 +237,15 @@ async fn edge_e22_edge_c11_edge_c12_attack_d17_a_bad_token_on_a_public_route_giv
 }
 
 #[tokio::test]
-async fn edge_c07_tokens_elsewhere_are_not_read() {
+async fn edge_c07_attack_d24_tokens_elsewhere_are_not_read() {
     let lab = Lab::start().await;
     let token = lab.reader();
     for (header, value) in [
         ("Cookie", format!("access_token={token}")),
+        ("Cookie", "session=%%%".to_owned()),
+        ("Cookie", "session".to_owned()),
+        ("Cookie", format!("session={}", "a".repeat(20 * 1024))),
+        ("Cookie", format!("session={token}; session=admin")),
         ("Proxy-Authorization", format!("Bearer {token}")),
         ("X-Access-Token", token.clone()),
         ("Sec-WebSocket-Protocol", format!("bearer, {token}")),

@@ -274,6 +274,22 @@ async fn attack_e19_edge_o08_scanners_make_no_new_series() {
 }
 
 #[tokio::test]
+async fn attack_e14_a_large_request_gets_a_small_answer() {
+    let lab = Lab::start().await;
+    let large = "a".repeat(10 * 1024);
+    for request in [
+        strict("/items").header("X-Large", &large),
+        strict("/items").bearer(&large),
+        strict(format!("/items?{large}")),
+        strict(format!("/{large}")),
+    ] {
+        let reply = lab.ask(&request).await;
+        assert!(matches!(reply.status, 400 | 401 | 403), "{}", reply.text());
+        assert!(reply.body.len() < 2048, "{} bytes", reply.body.len());
+    }
+}
+
+#[tokio::test]
 async fn attack_e11_deep_metadata_is_decided_all_the_same() {
     let (_server, gate) = lab_gate(LAB).await;
     let client = Client::open(gate.ports.ext_authz).await;
