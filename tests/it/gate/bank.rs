@@ -1,7 +1,7 @@
 //! The bank's own cases, every one, through real Envoy.
 //!
-//! A case's token is minted by the bank's issuer if one of its rules grants it by client credentials. The tokens of
-//! people come from foreign copies of the bank's two authorization servers: same audiences, same claims, same APIs.
+//! The tokens of the cases are people's too, whom the bank's issuer cannot serve yet: they come from foreign copies of its two
+//! authorization servers, with the same audiences, claims and APIs. What its issuer can mint has a test of its own.
 
 use serde_json::{Value, json};
 

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use super::stage::{Lab, denied, passes, problem, strict};
+use crate::support::envoy::EnvoyBuilder;
 use crate::support::http1::Request;
-use crate::support::tokens::{Key, base64url, now};
+use crate::support::scopegate::ScopegateBuilder;
+use crate::support::tokens::{Key, Server, base64url, now};
+use crate::support::upstream::Upstream;
 
 fn items() -> Request {
     strict("/items")
@@ -285,4 +288,53 @@ async fn edge_d11_a_weak_or_stale_login_is_asked_for_again() {
             "{name}: {challenge}"
         );
     }
+}
+
+#[tokio::test]
+async fn one_api_takes_the_tokens_of_each_of_its_servers_and_of_no_other() {
+    let config = r#"
+listeners:
+  ext_authz: { address: "127.0.0.1:9191" }
+  telemetry: { address: "127.0.0.1:9464" }
+authorization_servers:
+  - { id: old, issuer: "https://old.test", audience: "https://api.bank.example/old", jwks_file: old.json, scopes: ["s:read"] }
+  - { id: new, issuer: "https://new.test", audience: "https://api.bank.example/new", jwks_file: new.json, scopes: ["s:read"] }
+  - { id: other, issuer: "https://other.test", audience: "https://api.bank.example/other", jwks_file: other.json, scopes: ["s:read"] }
+apis:
+  - name: both
+    hosts: [both.example]
+    authorization_servers: [old, new]
+    clients: any
+    routes: [{ path: /items, GET: "s:read" }]
+"#;
+    let servers = ["old", "new", "other"].map(Server::new);
+    let mut builder = ScopegateBuilder::new(config);
+    for (name, server) in ["old.json", "new.json", "other.json"].into_iter().zip(&servers) {
+        builder = builder.file(name, server.jwks().to_string());
+    }
+    let gate = builder.start().await;
+    let upstream = Upstream::start().await;
+    let envoy = EnvoyBuilder::recommended(gate.service(), upstream.address)
+        .start()
+        .await;
+    let claims = json!({ "scope": "s:read", "client_id": "c" });
+    for (server, status) in servers.iter().zip([200, 200, 401]) {
+        let request = Request::get("/items")
+            .host("both.example")
+            .bearer(&server.token(&claims));
+        let reply = request.send(envoy.address).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    // The key of one server does not sign for the other.
+    let mixed = servers[0].key.sign(
+        &json!({ "alg": "ES256", "typ": "at+jwt", "kid": servers[0].key.kid }),
+        &json!({ "iss": "https://new.test", "aud": "https://api.bank.example/new", "exp": now() + 60, "scope": "s:read", "client_id": "c" }),
+    );
+    let reply = Request::get("/items")
+        .host("both.example")
+        .bearer(&mixed)
+        .send(envoy.address)
+        .await;
+    assert_eq!(reply.status, 401, "{}", reply.text());
+    assert_eq!(upstream.count(), 2);
 }
