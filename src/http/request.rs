@@ -1,7 +1,7 @@
 //! Reads requests: which server, and the body within its bounds.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Path};
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::http::guard::BodyTimeout;
 use crate::http::reply;
-use crate::issuer::FormRequest;
+use crate::issuer::{FormRequest, Issuer};
 use crate::oauth::error::ErrorCode;
 use crate::oauth::request::FORM_BYTES_MAX;
 
@@ -36,11 +36,15 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Reads a request whole.
+    /// Reads a request to an endpoint of this server whole.
     ///
     /// # Errors
-    /// The response: 413 for a body that is too large, 408 for one that does not come.
-    pub(super) async fn read(parts: &Parts, body: Body) -> Result<Self, Response> {
+    /// The response: 404 for a server that there is not, 413 for a body that is too large, 408 for one that does not come.
+    pub(super) async fn read(issuer: &Issuer, server: &ServerName, request: Request) -> Result<Self, Response> {
+        if !issuer.has_server(&server.0) {
+            return Err(reply::not_found().await);
+        }
+        let (parts, body) = request.into_parts();
         let invalid = |status, text, code| reply::refused(status, ErrorCode::InvalidRequest, text, code);
         let limits = crate::http::Limits::default();
         let timeout = parts

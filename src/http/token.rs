@@ -12,11 +12,7 @@ use crate::http::request::{Received, ServerName};
 use crate::issuer::Issuer;
 
 pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName, request: Request) -> Response {
-    if !issuer.has_server(&server.0) {
-        return reply::not_found().await;
-    }
-    let (parts, body) = request.into_parts();
-    let received = match Received::read(&parts, body).await {
+    let received = match Received::read(&issuer, &server, request).await {
         Ok(received) => received,
         Err(response) => return response,
     };
