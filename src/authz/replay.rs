@@ -148,7 +148,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
     fn proof(key: u8, jti: &str, until: u64) -> ProvenKey {
-        let mut proof = ProvenKey::assertion_by_operator(Digest::from_bytes([key; 32]), NOW);
+        let mut proof = ProvenKey::assertion_for_test(Digest::from_bytes([key; 32]), NOW);
         proof.jti = jti.to_owned();
         proof.useful_until = NOW.plus(Duration::from_secs(until));
         proof
