@@ -252,7 +252,7 @@ impl TrustedServer {
     }
 
     /// Has the keys, and says when to have them again. `retry` is the pause after the next failure.
-    async fn fetch_on_schedule(&self, retry: &mut Duration) -> Duration {
+    pub(super) async fn fetch_on_schedule(&self, retry: &mut Duration) -> Duration {
         let had = self.fetch_keys().await;
         if matches!(self.settings.keys, KeySource::File(_)) {
             return FILE_POLL;
@@ -363,18 +363,10 @@ fn shared(
     settings: &TrustedServerSettings,
     secret: &crate::model::secret::Secret<Vec<u8>>,
 ) -> Result<KeySet, TrustError> {
-    let mut keys = Vec::new();
-    for algorithm in settings
-        .algorithms
-        .iter()
-        .copied()
-        .filter(|algorithm| algorithm.is_symmetric())
-    {
-        let key = crate::jose::key::VerifyingKey::from_secret(secret, algorithm, None);
-        keys.push(key.map_err(|error| TrustError::WeakSecret {
-            server: settings.id.clone(),
-            error,
-        })?);
-    }
-    Ok(KeySet::from_keys(keys))
+    // A set that ignores `kid`: the configuration names the one secret, whatever a token's header says.
+    let symmetric = settings.algorithms.iter().copied().filter(|one| one.is_symmetric());
+    KeySet::from_secret_for(secret, symmetric).map_err(|error| TrustError::WeakSecret {
+        server: settings.id.clone(),
+        error,
+    })
 }
