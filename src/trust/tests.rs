@@ -245,10 +245,10 @@ async fn edge_j04_a_shared_secret_verifies_tokens_with_and_without_kid() {
     let set = world.server.keys().load();
     let settings = &world.server.settings;
     for alg in ["HS256", "HS512"] {
-        for kid in [None, Some("any"), Some("")] {
-            let wrong = mac_token(&[8; 64], alg, kid.filter(|kid| !kid.is_empty()));
+        for kid in [None, Some("any")] {
+            let wrong = mac_token(&[8; 64], alg, kid);
             assert_eq!(check(&set, &wrong, settings), Err(VerifyError::BadSignature));
-            let right = mac_token(&secret, alg, kid.filter(|kid| !kid.is_empty()));
+            let right = mac_token(&secret, alg, kid);
             assert_eq!(check(&set, &right, settings), Ok(()), "{alg} {kid:?}");
         }
     }
