@@ -264,7 +264,7 @@ impl TrustedServer {
         };
         *retry = RETRY_MIN;
         // Four fifths of its life: ahead of the moment at which others would drop it.
-        let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age.mul_f32(0.8));
+        let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age / 5 * 4);
         fresh.clamp(self.settings.keys_cooldown.clamp(RETRY_MIN, REFRESH_MAX), REFRESH_MAX)
     }
 
