@@ -85,6 +85,10 @@ struct Asking {
     /// The document that the current keys were read from. The same document is not published
     /// again: a new generation would have every cached verdict judged anew for nothing.
     document: Option<Digest>,
+    /// How many fetches were begun, and the number of the latest one whose document is in force: an
+    /// answer that a later fetch has overtaken would bring back keys that are gone (attack B07).
+    tickets: u64,
+    landed: u64,
 }
 
 impl Asking {
@@ -294,10 +298,14 @@ impl TrustedServer {
 
     /// Reads the document and publishes the keys, if it is another document than the last one.
     async fn have_keys(&self) -> Result<(Option<usize>, Option<Duration>), Cause> {
+        let ticket = {
+            let mut asking = self.asking.lock();
+            asking.tickets += 1;
+            asking.tickets
+        };
         let (document, max_age) = self.read_document().await?;
         let digest = Digest::of(&document);
-        let is_known = self.asking.lock().document == Some(digest);
-        if is_known {
+        if Self::is_landed(&mut self.asking.lock(), ticket, digest) {
             return Ok((None, max_age));
         }
         // Built before it is swapped in: what cannot be used never takes the place of what can.
@@ -309,9 +317,23 @@ impl TrustedServer {
             return Err("the key set holds no usable key".to_owned());
         }
         let usable = set.len();
+        let mut asking = self.asking.lock();
+        if Self::is_landed(&mut asking, ticket, digest) {
+            return Ok((None, max_age));
+        }
         self.keys.publish(set);
-        self.asking.lock().document = Some(digest);
+        asking.document = Some(digest);
+        asking.landed = ticket;
         Ok((Some(usable), max_age))
+    }
+
+    /// Whether the fetch of this ticket has nothing to publish: a later one has landed, or the
+    /// document is the one in force.
+    fn is_landed(asking: &mut Asking, ticket: u64, digest: Digest) -> bool {
+        if asking.document == Some(digest) {
+            asking.landed = asking.landed.max(ticket);
+        }
+        asking.landed >= ticket
     }
 
     async fn read_document(&self) -> Result<(Vec<u8>, Option<Duration>), Cause> {
