@@ -384,8 +384,20 @@ impl KeySet {
     /// # Errors
     /// [`WeakSecret`] when the algorithm is not an HMAC or the secret is shorter than its hash.
     pub fn from_secret(secret: &Secret<Vec<u8>>, algorithm: Algorithm) -> Result<Self, WeakSecret> {
+        Self::from_secret_for(secret, [algorithm])
+    }
+
+    /// The same for a server that signs with several HMAC algorithms: one key for each.
+    ///
+    /// # Errors
+    /// [`WeakSecret`] when one is not an HMAC or the secret is shorter than its hash.
+    pub fn from_secret_for(
+        secret: &Secret<Vec<u8>>,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, WeakSecret> {
+        let key = |algorithm| VerifyingKey::from_secret(secret, algorithm, None);
         Ok(Self {
-            keys: vec![VerifyingKey::from_secret(secret, algorithm, None)?],
+            keys: algorithms.into_iter().map(key).collect::<Result<_, _>>()?,
             kid_ignored: true,
         })
     }

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,30 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use url::{Host, Url};
 
+use crate::model::digest::Digest;
 use crate::model::secret::Secret;
 use crate::trust::fetch::{BoxFuture, DOCUMENT_BYTES_MAX, FETCH_TIMEOUT, Fetch, FetchError, Fetched};
 use crate::trust::settings::FetchPolicy;
 
 /// The HTTP client, one connection pool for each policy.
-#[derive(Default)]
 pub struct HttpFetch {
-    clients: Mutex<HashMap<FetchPolicy, Client>>,
+    clients: Mutex<HashMap<FetchPolicy, Pooled>>,
+    timeout: Duration,
+}
+
+/// A client, and the content of the `ca_file` that it trusts: a new content takes a new client.
+struct Pooled {
+    ca: Option<Digest>,
+    client: Client,
+}
+
+impl Default for HttpFetch {
+    fn default() -> Self {
+        Self {
+            clients: Mutex::default(),
+            timeout: FETCH_TIMEOUT,
+        }
+    }
 }
 
 impl HttpFetch {
@@ -36,12 +53,21 @@ impl HttpFetch {
         Self::default()
     }
 
-    fn client(&self, policy: &FetchPolicy) -> Result<Client, FetchError> {
-        if let Some(client) = self.clients.lock().get(policy) {
-            return Ok(client.clone());
+    async fn client(&self, policy: &FetchPolicy) -> Result<Client, FetchError> {
+        let pem = match &policy.ca_file {
+            Some(path) => Some(tokio::fs::read(path).await.map_err(|error| unusable(path, &error))?),
+            None => None,
+        };
+        let ca = pem.as_deref().map(Digest::of);
+        if let Some(pooled) = self.clients.lock().get(policy).filter(|pooled| pooled.ca == ca) {
+            return Ok(pooled.client.clone());
         }
-        let client = build(policy)?;
-        self.clients.lock().insert(policy.clone(), client.clone());
+        let client = build(policy, pem.as_deref())?;
+        let pooled = Pooled {
+            ca,
+            client: client.clone(),
+        };
+        self.clients.lock().insert(policy.clone(), pooled);
         Ok(client)
     }
 
@@ -52,12 +78,12 @@ impl HttpFetch {
         shape: impl Fn(Client) -> RequestBuilder,
     ) -> Result<Fetched, FetchError> {
         judge_url(url, policy)?;
-        let request = shape(self.client(policy)?);
         let whole = async {
+            let request = shape(self.client(policy).await?);
             let response = request.send().await.map_err(|error| transport(&error))?;
             read(response).await
         };
-        tokio::time::timeout(FETCH_TIMEOUT, whole)
+        tokio::time::timeout(self.timeout, whole)
             .await
             .map_err(|_| FetchError::Timeout)?
     }
@@ -90,7 +116,7 @@ impl Fetch for HttpFetch {
     }
 }
 
-fn build(policy: &FetchPolicy) -> Result<Client, FetchError> {
+fn build(policy: &FetchPolicy, ca: Option<&[u8]>) -> Result<Client, FetchError> {
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
@@ -100,13 +126,15 @@ fn build(policy: &FetchPolicy) -> Result<Client, FetchError> {
     if !policy.allow_private_addresses {
         builder = builder.dns_resolver(Arc::new(PublicOnly));
     }
-    if let Some(path) = &policy.ca_file {
-        let unusable = |error: &dyn std::fmt::Display| FetchError::CaFile(format!("`{}`: {error}", path.display()));
-        let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?;
+    if let (Some(path), Some(pem)) = (&policy.ca_file, ca) {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| unusable(path, &error))?;
         builder = builder.tls_certs_merge(certificates);
     }
     builder.build().map_err(|error| transport(&error))
+}
+
+fn unusable(ca_file: &Path, error: &dyn std::fmt::Display) -> FetchError {
+    FetchError::CaFile(format!("`{}`: {error}", ca_file.display()))
 }
 
 fn judge_url(url: &Url, policy: &FetchPolicy) -> Result<(), FetchError> {
@@ -243,7 +271,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     // Forms that carry an IPv4 address reach that address: it is the one to judge.
     let embedded = match segments {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             Some((high, low))
         }
         _ => None,

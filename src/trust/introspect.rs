@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::jose::json::{self, Limits};
+use crate::jose::verify::LEEWAY_MAX;
 use crate::model::time::Timestamp;
 use crate::trust::fetch::Fetch;
 use crate::trust::settings::{IntrospectionSettings, TrustedServerSettings};
@@ -76,7 +77,7 @@ fn is_for_us(server: &TrustedServerSettings, answer: &Map<String, Value>, now: T
         Some(audience) => ours(audience),
     };
     let time = |name: &str| answer.get(name).map(json::whole_number);
-    let leeway = server.leeway;
+    let leeway = server.leeway.min(LEEWAY_MAX);
     let alive = match time("exp") {
         None => true,
         Some(expiry) => expiry.is_some_and(|expiry| now < Timestamp::from_unix_seconds(expiry).plus(leeway)),

@@ -85,6 +85,10 @@ struct Asking {
     /// The document that the current keys were read from. The same document is not published
     /// again: a new generation would have every cached verdict judged anew for nothing.
     document: Option<Digest>,
+    /// How many fetches were begun, and the number of the latest one whose document is in force: an
+    /// answer that a later fetch has overtaken would bring back keys that are gone (attack B07).
+    tickets: u64,
+    landed: u64,
 }
 
 impl Asking {
@@ -252,7 +256,7 @@ impl TrustedServer {
     }
 
     /// Has the keys, and says when to have them again. `retry` is the pause after the next failure.
-    async fn fetch_on_schedule(&self, retry: &mut Duration) -> Duration {
+    pub(super) async fn fetch_on_schedule(&self, retry: &mut Duration) -> Duration {
         let had = self.fetch_keys().await;
         if matches!(self.settings.keys, KeySource::File(_)) {
             return FILE_POLL;
@@ -264,7 +268,7 @@ impl TrustedServer {
         };
         *retry = RETRY_MIN;
         // Four fifths of its life: ahead of the moment at which others would drop it.
-        let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age.mul_f32(0.8));
+        let fresh = max_age.map_or(REFRESH_DEFAULT, |age| age / 5 * 4);
         fresh.clamp(self.settings.keys_cooldown.clamp(RETRY_MIN, REFRESH_MAX), REFRESH_MAX)
     }
 
@@ -294,10 +298,14 @@ impl TrustedServer {
 
     /// Reads the document and publishes the keys, if it is another document than the last one.
     async fn have_keys(&self) -> Result<(Option<usize>, Option<Duration>), Cause> {
+        let ticket = {
+            let mut asking = self.asking.lock();
+            asking.tickets += 1;
+            asking.tickets
+        };
         let (document, max_age) = self.read_document().await?;
         let digest = Digest::of(&document);
-        let is_known = self.asking.lock().document == Some(digest);
-        if is_known {
+        if Self::is_landed(&mut self.asking.lock(), ticket, digest) {
             return Ok((None, max_age));
         }
         // Built before it is swapped in: what cannot be used never takes the place of what can.
@@ -309,9 +317,23 @@ impl TrustedServer {
             return Err("the key set holds no usable key".to_owned());
         }
         let usable = set.len();
+        let mut asking = self.asking.lock();
+        if Self::is_landed(&mut asking, ticket, digest) {
+            return Ok((None, max_age));
+        }
         self.keys.publish(set);
-        self.asking.lock().document = Some(digest);
+        asking.document = Some(digest);
+        asking.landed = ticket;
         Ok((Some(usable), max_age))
+    }
+
+    /// Whether the fetch of this ticket has nothing to publish: a later one has landed, or the
+    /// document is the one in force.
+    fn is_landed(asking: &mut Asking, ticket: u64, digest: Digest) -> bool {
+        if asking.document == Some(digest) {
+            asking.landed = asking.landed.max(ticket);
+        }
+        asking.landed >= ticket
     }
 
     async fn read_document(&self) -> Result<(Vec<u8>, Option<Duration>), Cause> {
@@ -363,18 +385,10 @@ fn shared(
     settings: &TrustedServerSettings,
     secret: &crate::model::secret::Secret<Vec<u8>>,
 ) -> Result<KeySet, TrustError> {
-    let mut keys = Vec::new();
-    for algorithm in settings
-        .algorithms
-        .iter()
-        .copied()
-        .filter(|algorithm| algorithm.is_symmetric())
-    {
-        let key = crate::jose::key::VerifyingKey::from_secret(secret, algorithm, None);
-        keys.push(key.map_err(|error| TrustError::WeakSecret {
-            server: settings.id.clone(),
-            error,
-        })?);
-    }
-    Ok(KeySet::from_keys(keys))
+    // A set that ignores `kid`: the configuration names the one secret, whatever a token's header says.
+    let symmetric = settings.algorithms.iter().copied().filter(|one| one.is_symmetric());
+    KeySet::from_secret_for(secret, symmetric).map_err(|error| TrustError::WeakSecret {
+        server: settings.id.clone(),
+        error,
+    })
 }
