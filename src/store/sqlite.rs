@@ -31,6 +31,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_keys_r
 /// How long a writer waits for another one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it waits where SQLite itself does not.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
 /// A store in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -41,6 +44,31 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self::Unavailable(Box::new(error))
     }
+}
+
+/// Connects, patiently where another process is just making the same database: turning the log on
+/// takes the whole file, and SQLite answers "locked" there at once, without its own wait.
+async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let mut tries = BUSY_TIMEOUT.as_millis() / BUSY_PAUSE.as_millis();
+    loop {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(options.clone())
+            .await;
+        match pool {
+            Err(error) if tries > 0 && is_busy(&error) => tries -= 1,
+            pool => return pool,
+        }
+        tokio::time::sleep(BUSY_PAUSE).await;
+    }
+}
+
+/// Whether SQLite says `SQLITE_BUSY`, in any of its kinds.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
 }
 
 impl SqliteStore {
@@ -68,12 +96,9 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options)
-            .await?;
-        let store = Self { pool };
+        let store = Self {
+            pool: connect(options).await?,
+        };
         store.migrate().await?;
         Ok(store)
     }
