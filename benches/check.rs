@@ -2,11 +2,12 @@
 //!
 //! | server | what it does |
 //! |---|---|
-//! | stock | tonic and prost as generated: decode, answer OK |
+//! | stock | tonic and prost as generated, on tokio's default runtime with one worker: decode, answer OK |
+//! | single | the same on a current-thread runtime, as a gate thread has it |
 //! | adapter | our view, guards, reply and event, around a decision that costs nothing |
-//! | gate | the whole program: route, token from the verdict cache, revocations, scopes, identity headers, metadata, metrics |
+//! | gate | the program as it is shipped, with its allocator and one gate thread: route, token from the verdict cache, revocations, scopes, identity headers, metadata, metrics |
 //!
-//! The servers run as child processes of this program, one gate thread each, and are driven in turn by the same client: 8 connections with 32 calls under way on each. The CPU of a child is read from
+//! The servers are child processes with one thread for checks, and are driven in turn by the same client: 8 connections with 32 calls under way on each. The CPU of a child is read from
 //! `/proc/{pid}/stat` before and after a batch, so that the client's own does not count. Batches are interleaved, so that
 //! what else the machine does hits both alike.
 //!
@@ -31,9 +32,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use scopegate::app::{App, Options};
 use scopegate::clock::{Clock, SystemClock};
-use scopegate::config::{self, source::System};
 use scopegate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use scopegate::envoy::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
 use scopegate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -66,8 +65,8 @@ fn main() {
     };
     match arguments.first().map(String::as_str) {
         Some("serve-adapter") => serve_adapter(),
-        Some("serve-gate") => serve_gate(std::path::Path::new(arguments.get(1).expect("a folder"))),
-        Some("serve-stock") => serve_stock(),
+        Some("serve-stock") => serve_stock(&stock_runtime()),
+        Some("serve-single") => serve_stock(&runtime()),
         _ => drive(number("--batches", 5), number("--calls", 40_000)),
     }
 }
@@ -100,6 +99,15 @@ impl Checks for Fixed {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// What `#[tokio::main]` makes, with one worker, so that threads are equal.
+fn stock_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime")
@@ -138,29 +146,16 @@ fn serve_adapter() {
     });
 }
 
-/// A whole gate, by a configuration as an operator writes it.
-fn serve_gate(folder: &std::path::Path) {
-    runtime().block_on(async {
-        let settings = config::load_for_serving(&folder.join("scopegate.yaml"), &System).expect("a good file");
-        let options = Options {
-            gate_threads: Some(1),
-            ..Options::default()
-        };
-        let app = App::start(settings, options, Arc::new(SystemClock::start()), Arc::new(System))
-            .await
-            .expect("starts");
-        announce(app.addresses().ext_authz.as_ref().expect("a gate"));
-        let (_asks, asked) = tokio::sync::mpsc::channel(1);
-        app.run(asked).await;
-    });
-}
-
 /// A configuration with one scope rule, the keys of its issuer, and a token that meets the rule.
-fn write_world(folder: &std::path::Path) -> String {
+fn write_world(folder: &std::path::Path, port: u16) -> String {
     let key = SigningKey::generate(Algorithm::Es256).expect("a key");
     let keys = serde_json::json!({ "keys": [key.public_jwk()] });
     std::fs::write(folder.join("keys.json"), keys.to_string()).expect("writes");
-    std::fs::write(folder.join("scopegate.yaml"), CONFIGURATION).expect("writes");
+    std::fs::write(
+        folder.join("scopegate.yaml"),
+        CONFIGURATION.replace("PORT", &port.to_string()),
+    )
+    .expect("writes");
     let now = SystemClock::start().now().unix_seconds();
     let claims = serde_json::json!({
         "iss": "https://issuer.example", "aud": "api://transfers", "sub": "ada", "client_id": "mobile",
@@ -175,7 +170,7 @@ fn write_world(folder: &std::path::Path) -> String {
 
 const CONFIGURATION: &str = r#"
 listeners:
-  ext_authz: { address: "127.0.0.1:0" }
+  ext_authz: { address: "127.0.0.1:PORT" }
   telemetry: { address: "127.0.0.1:0" }
 authorization_servers:
   - id: transfers
@@ -214,17 +209,22 @@ impl Authorization for Stock {
     }
 }
 
-fn serve_stock() {
-    runtime().block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        announce(listener.local_addr().expect("bound"));
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-        tonic::transport::Server::builder()
-            .add_service(AuthorizationServer::new(Stock))
-            .serve_with_incoming(incoming)
-            .await
-            .expect("serves");
+fn serve_stock(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        // On the runtime's own worker, not on the thread that blocks here.
+        tokio::spawn(serve_stock_on()).await.expect("serves");
     });
+}
+
+async fn serve_stock_on() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    announce(listener.local_addr().expect("bound"));
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    tonic::transport::Server::builder()
+        .add_service(AuthorizationServer::new(Stock))
+        .serve_with_incoming(incoming)
+        .await
+        .expect("serves");
 }
 
 // === the client ===
@@ -330,20 +330,42 @@ struct Server {
 }
 
 impl Server {
-    async fn start(mode: &str, folder: &std::path::Path) -> Self {
+    /// The program itself, as it is shipped.
+    async fn gate(folder: &std::path::Path, port: u16) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_scopegate"))
+            .args(["serve", "--gate-threads", "1", "--config"])
+            .arg(folder.join("scopegate.yaml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let address = format!("127.0.0.1:{port}");
+        for _ in 0..500 {
+            if tokio::net::TcpStream::connect(&address).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self::reached(child, &address).await
+    }
+
+    async fn start(mode: &str) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
             .arg(mode)
-            .arg(folder)
             .stdout(Stdio::piped())
             .spawn()
             .expect("starts");
         let mut address = String::new();
         let out = child.stdout.take().expect("piped");
         BufReader::new(out).read_line(&mut address).expect("an address");
+        Self::reached(child, address.trim()).await
+    }
+
+    async fn reached(child: Child, address: &str) -> Self {
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push(connect(address.trim()).await);
+            clients.push(connect(address).await);
         }
         Self {
             child,
@@ -384,13 +406,16 @@ impl Drop for Server {
 
 fn drive(batches: usize, calls: usize) {
     let folder = tempfile::tempdir().expect("a folder");
-    let body = check_request(&write_world(folder.path()));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = free.expect("a free port").port();
+    let body = check_request(&write_world(folder.path(), port));
     runtime().block_on(async {
         let mut servers = Vec::new();
-        for mode in ["serve-stock", "serve-adapter", "serve-gate"] {
-            servers.push(Server::start(mode, folder.path()).await);
+        for mode in ["serve-stock", "serve-single", "serve-adapter"] {
+            servers.push(Server::start(mode).await);
         }
-        until_allowed(&mut servers[2], &body).await;
+        servers.push(Server::gate(folder.path(), port).await);
+        until_allowed(&mut servers[3], &body).await;
         for server in &servers {
             batch(&server.clients, calls / 4, &body).await;
         }
@@ -407,6 +432,7 @@ fn drive(batches: usize, calls: usize) {
         );
         for (server, what) in servers.iter().zip([
             "stock tonic: decode, answer OK",
+            "the same on a current-thread runtime",
             "adapter: view, deny, reply",
             "gate: the whole check, cached token, allow",
         ]) {
