@@ -239,16 +239,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FirstBytes<I> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, buffers)
-    }
-
+    // Not vectored, on purpose: h2 then copies answers of up to 1 KiB into its buffer, and many of them leave by one system
+    // call. With vectored writes it hands each answer of more than 256 bytes to the kernel by itself.
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        false
     }
 }
 
