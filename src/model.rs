@@ -11,6 +11,7 @@ pub mod event;
 pub mod finding;
 pub mod id;
 pub mod location;
+pub mod nesting;
 pub mod reason;
 pub mod scope;
 pub mod secret;

@@ -115,11 +115,8 @@ fn hides_token(rest: &[u8]) -> bool {
 /// `!` that Envoy writes for a byte that is no UTF-8.
 fn is_b64token(token: &[u8]) -> bool {
     let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    // Without a branch for each byte: a token has a thousand of them, and all of them are good as a rule.
-    let odd = token[..end]
-        .iter()
-        .fold(false, |odd, byte| odd | !B64TOKEN[usize::from(*byte)]);
-    end > 0 && !odd
+    // One look-up for each byte: a token has a thousand of them.
+    end > 0 && token[..end].iter().all(|byte| B64TOKEN[usize::from(*byte)])
 }
 
 /// Which bytes a b64token may hold before its padding.

@@ -23,6 +23,7 @@ use cel::{Context, ExecutionError, Program};
 use serde_json::{Map, Value, json};
 
 use crate::model::finding::nearest;
+use crate::model::nesting::Nesting;
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::client::Client;
 use crate::oauth::declared::{ClaimPlace, ClientKind};
@@ -31,8 +32,11 @@ use crate::oauth::grant::GrantType;
 /// The longest expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
-/// The deepest nesting of brackets, and the longest run of prefix operators.
-pub const EXPRESSION_DEPTH_MAX: usize = 24;
+/// The deepest nesting of brackets. At twice as much the parser's recursion fills a small stack.
+pub const BRACKETS_MAX: usize = 8;
+
+/// The most conditionals, and the longest run of prefix operators.
+pub const CONDITIONALS_MAX: usize = 16;
 
 /// How deep loops may nest: the cost is a power of it.
 pub const LOOPS_MAX: usize = 2;
@@ -110,9 +114,11 @@ pub enum InvalidExpression {
     /// It is longer than [`EXPRESSION_BYTES_MAX`].
     #[error("the expression has {0} bytes, more than {EXPRESSION_BYTES_MAX}")]
     TooLong(usize),
-    /// It nests deeper than [`EXPRESSION_DEPTH_MAX`].
-    #[error("the expression nests deeper than {EXPRESSION_DEPTH_MAX} (at column {0} of it)")]
-    TooDeep(usize),
+    /// It nests deeper than [`BRACKETS_MAX`], or has more than [`CONDITIONALS_MAX`].
+    #[error(
+        "the expression has more than {BRACKETS_MAX} brackets inside each other, or more than {CONDITIONALS_MAX} conditionals"
+    )]
+    TooDeep,
     /// It does not parse.
     #[error("the expression does not parse at line {line}, column {column} of it: {problem}")]
     Syntax {
@@ -354,22 +360,12 @@ fn check_bounds(text: &str) -> Result<(), InvalidExpression> {
     if text.len() > EXPRESSION_BYTES_MAX {
         return Err(InvalidExpression::TooLong(text.len()));
     }
-    let mut depth = 0_usize;
-    let mut prefixes = 0_usize;
-    for (index, character) in text.chars().enumerate() {
-        match character {
-            '(' | '[' | '{' | '?' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        prefixes = if matches!(character, '!' | '-') {
-            prefixes + 1
-        } else {
-            0
-        };
-        if depth > EXPRESSION_DEPTH_MAX || prefixes > EXPRESSION_DEPTH_MAX {
-            return Err(InvalidExpression::TooDeep(index + 1));
-        }
+    let nesting = Nesting::of(text);
+    let too_deep = nesting.brackets > BRACKETS_MAX
+        || nesting.conditionals > CONDITIONALS_MAX
+        || nesting.prefixes > CONDITIONALS_MAX;
+    if too_deep {
+        return Err(InvalidExpression::TooDeep);
     }
     Ok(())
 }

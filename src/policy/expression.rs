@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators};
 use cel::{Context, Env, IdedExpr, Program};
 
+use crate::model::nesting::Nesting;
+
 /// The longest expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 2 * 1024;
 /// The most loops (`all`, `exists`, `exists_one`, `map`, `filter`) in one expression.
@@ -150,8 +152,8 @@ pub(in crate::policy) fn read(env: &Env, text: &str, wildcards: &[&str]) -> Resu
             format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes"),
         ));
     }
-    let (nesting, conditionals) = nesting(text);
-    if nesting > NESTING_MAX || conditionals > CONDITIONALS_MAX {
+    let nesting = Nesting::of(text);
+    if nesting.brackets > NESTING_MAX || nesting.conditionals > CONDITIONALS_MAX {
         return Err(bad(
             "expression_too_costly",
             format!(
@@ -189,30 +191,6 @@ pub(in crate::policy) fn read(env: &Env, text: &str, wildcards: &[&str]) -> Resu
     reader.walk(program.expression())?;
     let reads = reader.reads;
     Ok((program, reads))
-}
-
-/// How many brackets of the text stand inside each other, and how many `?` it has, outside of quotes.
-fn nesting(text: &str) -> (usize, usize) {
-    let (mut depth, mut deepest, mut conditionals) = (0_usize, 0, 0);
-    let mut quote = None;
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (Some(_), b'\\') => {
-                bytes.next();
-            }
-            (Some(open), _) => quote = quote.filter(|_| byte != open),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (None, b'(' | b'[' | b'{') => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
-            (None, b'?') => conditionals += 1,
-            _ => {}
-        }
-    }
-    (deepest, conditionals)
 }
 
 /// The column in the whole text of a place given as line and column.

@@ -123,15 +123,19 @@ fn unknown_variables_are_found_before_the_first_request() {
 }
 
 #[test]
-fn length_nesting_and_loops_are_bounded() {
+fn attack_e13_length_nesting_and_loops_are_bounded() {
     let long = "1+".repeat(600) + "1";
     assert_eq!(Expression::parse(&long).err(), Some(InvalidExpression::TooLong(1201)));
-    let deep = "(".repeat(30) + "1" + &")".repeat(30);
-    assert_eq!(Expression::parse(&deep).err(), Some(InvalidExpression::TooDeep(25)));
-    assert!(matches!(
-        Expression::parse(&("!".repeat(500) + "true")),
-        Err(InvalidExpression::TooDeep(_))
-    ));
+    let nested = |depth: usize| "(".repeat(depth) + "1" + &")".repeat(depth);
+    assert!(Expression::parse(&nested(BRACKETS_MAX)).is_ok());
+    let quoted_closers = "[\")\",".repeat(120);
+    for deep in [nested(BRACKETS_MAX + 1), quoted_closers, "! ".repeat(500) + "true"] {
+        assert_eq!(
+            Expression::parse(&deep).err(),
+            Some(InvalidExpression::TooDeep),
+            "{deep}"
+        );
+    }
     let loops = "scopes.map(a, scopes.map(b, scopes.map(c, c)))";
     assert_eq!(Expression::parse(loops).err(), Some(InvalidExpression::TooManyLoops));
 }
