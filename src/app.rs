@@ -21,6 +21,7 @@ use crate::envoy::service::CheckSettings;
 use crate::lifecycle::{Cause, DrainSettings, ExitReport, Lifecycle};
 use crate::net::limits::{Limits, Protocol};
 use crate::net::settings::{ListenAddress, ListenerSettings};
+use crate::net::tls::Tls;
 use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 
@@ -145,10 +146,17 @@ impl App {
             issuer: address(&issuer_listener),
             telemetry: address(&telemetry_listener),
         };
-        let certificates = [&ext_authz, &issuer_listener, &telemetry_listener]
+        let certificates: Vec<Arc<Tls>> = [&ext_authz, &issuer_listener, &telemetry_listener]
             .into_iter()
             .filter_map(|bound| bound.as_ref().and_then(Bound::tls))
             .collect();
+
+        if !certificates.is_empty() {
+            lifecycle.beside(reload::follow_certificates(certificates.clone()));
+        }
+        if settings.listeners.admin.is_some() {
+            tracing::info!("the listener `admin` is not opened: this version has no administration over HTTP yet");
+        }
 
         // From here on, everything is bound and nothing can fail but the operating system.
         if let Some(bound) = telemetry_listener {

@@ -351,6 +351,7 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
             "event_type",
             "keys.usable",
             "listener.address",
+            "part",
             "problem",
             "revocation.kind",
             "telemetry_flushed",

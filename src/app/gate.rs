@@ -1,7 +1,9 @@
 //! Puts the gate together: declared rules → compiled policy, trusted servers → one snapshot, swapped whole.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,10 +19,14 @@ use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
 use crate::model::event::{CacheStats, CheckObserver, EventSink};
 use crate::model::id::AuthorizationServerId;
+use crate::model::reason::Reason;
+use crate::net::dev_ca;
 use crate::net::fetch::HttpFetch;
+use crate::net::settings::TlsSettings;
 use crate::policy::compile::compile;
 use crate::policy::compiled::CompiledPolicy;
-use crate::policy::facts::RequestFacts;
+use crate::policy::decision::Decision;
+use crate::policy::facts::{Occurrence, RequestFacts};
 use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 use crate::trust::Trust;
@@ -48,6 +54,8 @@ struct Surroundings {
 pub(super) struct Prepared {
     policy: CompiledPolicy,
     servers: Vec<TrustedServerSettings>,
+    /// The certificate of the local CA that the issuer of `dev: true` has, wherever it runs.
+    dev_ca: Option<PathBuf>,
 }
 
 impl Gate {
@@ -77,7 +85,10 @@ impl Gate {
         let tidied = Arc::downgrade(&gate);
         lifecycle.beside(async move { tidy(tidied).await });
         Ok(Self {
-            checks: Arc::new(LiveGate(gate)),
+            checks: Arc::new(LiveGate {
+                gate,
+                unseen: AtomicU32::new(0),
+            }),
             surroundings,
         })
     }
@@ -94,9 +105,9 @@ impl Gate {
 
     /// Puts them in force. The issuer must have its new settings already: its keys are asked for.
     pub(super) fn install(&self, prepared: Prepared, issuer: Option<&Issuer>) -> anyhow::Result<()> {
-        let last = self.checks.0.snapshot();
+        let last = self.checks.gate.snapshot();
         let next = self.surroundings.snapshot(prepared, Some(last.trust()), issuer)?;
-        self.checks.0.install(next);
+        self.checks.gate.install(next);
         Ok(())
     }
 }
@@ -109,6 +120,10 @@ fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
     Ok(Prepared {
         policy,
         servers: settings.trust.clone(),
+        dev_ca: match settings.listeners.issuer.as_ref().map(|issuer| &issuer.tls) {
+            Some(TlsSettings::Dev { folder }) => Some(dev_ca::ca_file(folder)),
+            _ => None,
+        },
     })
 }
 
@@ -119,9 +134,15 @@ impl Surroundings {
         previous: Option<&Trust>,
         issuer: Option<&Issuer>,
     ) -> anyhow::Result<Snapshot> {
-        let Prepared { policy, mut servers } = prepared;
+        let Prepared {
+            policy,
+            mut servers,
+            dev_ca,
+        } = prepared;
         if issuer.is_none() {
-            servers.iter_mut().for_each(fetch_from_issuer);
+            for server in &mut servers {
+                fetch_from_issuer(server, dev_ca.as_deref());
+            }
         }
         let keys = |id: &AuthorizationServerId| issuer.and_then(|issuer| issuer.live_keys(id));
         let events: Arc<dyn EventSink> = self.telemetry.clone();
@@ -137,13 +158,18 @@ impl Surroundings {
 }
 
 /// A gate that runs alone has the keys of its own issuer from where everybody has them.
-fn fetch_from_issuer(server: &mut TrustedServerSettings) {
+fn fetch_from_issuer(server: &mut TrustedServerSettings, dev_ca: Option<&Path>) {
     if matches!(server.keys, KeySource::Local)
         && let Ok(url) = format!("{}/v1/keys", server.issuer.as_str()).parse()
     {
         server.keys = KeySource::Uri(url);
         // The operator's own issuer, as `public_url` names it: it may well live in a private network.
         server.fetch.allow_private_addresses = true;
+        server.fetch.ca_file = dev_ca.map(Path::to_owned);
+        tracing::warn!(
+            authorization_server.id = %server.id,
+            "a gate without its issuer in the same process does not hear of revocations in this version"
+        );
     }
 }
 
@@ -201,32 +227,62 @@ async fn tidy(gate: Weak<authz::Gate>) {
     }
 }
 
+/// After how many denied checks without an Authorization header somebody is told that none ever came (case C10).
+const UNSEEN_MAX: u32 = 100;
+
 /// Answers checks by whichever snapshot is in force.
-pub(super) struct LiveGate(Arc<authz::Gate>);
+pub(super) struct LiveGate {
+    gate: Arc<authz::Gate>,
+    /// How many checks were denied for want of a token since the start, while none had one; `u32::MAX` once one had.
+    unseen: AtomicU32,
+}
+
+impl LiveGate {
+    /// Envoy's `allowed_headers` may leave the Authorization header out: then nobody can ever come in, and each denial
+    /// looks like any other. One warning says so.
+    fn note_authorization(&self, facts: &RequestFacts<'_>, decision: &Decision) {
+        let unseen = self.unseen.load(Ordering::Relaxed);
+        if unseen > UNSEEN_MAX {
+            return;
+        }
+        if facts.header("authorization") != Occurrence::None {
+            self.unseen.store(u32::MAX, Ordering::Relaxed);
+        } else if matches!(decision, Decision::Deny(denial) if denial.reason() == Reason::MissingToken)
+            && self.unseen.fetch_add(1, Ordering::Relaxed) == UNSEEN_MAX
+        {
+            tracing::warn!(
+                "no check has had an Authorization header yet: if clients send one, look whether Envoy's `allowed_headers` lets it through"
+            );
+        }
+    }
+}
 
 impl Checks for LiveGate {
     type Lookup = Lookup;
 
     fn check(&self, facts: &RequestFacts<'_>) -> Step<Lookup> {
-        match self.0.check(facts) {
+        match self.gate.check(facts) {
             authz::Step::Decided(authz::Decided {
                 decision,
                 cache,
                 observer,
-            }) => Step::Decided(Decided {
-                decision,
-                cache,
-                observer,
-            }),
+            }) => {
+                self.note_authorization(facts, &decision);
+                Step::Decided(Decided {
+                    decision,
+                    cache,
+                    observer,
+                })
+            }
             authz::Step::Wait(lookup) => Step::Wait(lookup),
         }
     }
 
     fn finish(&self, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.0.finish(lookup))
+        Box::pin(self.gate.finish(lookup))
     }
 
     fn observer(&self) -> Arc<dyn CheckObserver> {
-        self.0.snapshot().observer().clone()
+        self.gate.snapshot().observer().clone()
     }
 }

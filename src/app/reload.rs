@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::model::event::{Event, EventSink as _};
 use crate::model::finding::{Finding, Severity};
 use crate::model::location::Location;
 use crate::net::tls::Tls;
+use crate::store::settings::StoreSettings;
 use crate::telemetry::Telemetry;
 
 /// What a reload reaches.
@@ -90,6 +92,12 @@ impl Reloader {
             self.restore_issuer(&in_force).await;
             return Err(text(error));
         }
+        for part in waiting_for_restart(&in_force, &settings) {
+            tracing::warn!(
+                part,
+                "the configuration's `{part}` has changed, and waits for a restart"
+            );
+        }
         tracing::info!(
             config.version = settings.version,
             config.warnings = settings.report.warnings(),
@@ -108,6 +116,49 @@ impl Reloader {
             tracing::error!("the issuer cannot go back to the last good configuration: {error:#}");
         }
     }
+}
+
+/// How often the files of certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes up certificates that have changed, until it is dropped. A pair that cannot be used leaves the last one in force.
+pub(super) async fn follow_certificates(certificates: Vec<Arc<Tls>>) {
+    loop {
+        tokio::time::sleep(CERTIFICATES_EVERY).await;
+        for tls in &certificates {
+            match tls.follow() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("changed certificates are in force"),
+                Err(error) => {
+                    tracing::error!(%error, "changed certificates cannot be used; the last ones stay in force")
+                }
+            }
+        }
+    }
+}
+
+/// What the new settings ask for and a running process cannot give.
+fn waiting_for_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
+    let store = |settings: &Settings| match &settings.store {
+        Some(StoreSettings::Sqlite(path)) => Some(path.display().to_string()),
+        Some(StoreSettings::Postgres { url, .. }) => Some(url.clone()),
+        None => None,
+    };
+    // Only its path is where requests are looked for; scheme and host are what is said of them.
+    let path = |settings: &Settings| settings.public_url.as_ref().map(|url| url.path().to_owned());
+    let parts = [
+        ("dev", running.dev != new.dev),
+        ("gate", running.gate != new.gate),
+        ("listeners", running.listeners != new.listeners),
+        ("public_url", path(running) != path(new)),
+        ("store", store(running) != store(new)),
+        ("telemetry", running.telemetry != new.telemetry),
+    ];
+    parts
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(part, _)| part)
+        .collect()
 }
 
 /// The errors among findings, in one line: `check` shows them with the lines that they are in.

@@ -56,13 +56,19 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a certificate of the listener holds: what browsers accept at most.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(397 * 24 * 3600);
 
+/// Where the CA's own certificate is in this folder: what clients are told to trust.
+#[must_use]
+pub fn ca_file(folder: &Path) -> PathBuf {
+    folder.join("ca.pem")
+}
+
 /// The CA and the certificate in this folder, made if they are missing.
 ///
 /// # Errors
 /// [`DevCaError`] names the file or folder.
 pub fn ensure(folder: &Path, now: Timestamp) -> Result<DevCa, DevCaError> {
     let files = DevCa {
-        ca_file: folder.join("ca.pem"),
+        ca_file: ca_file(folder),
         certificate_file: folder.join("server.pem"),
         key_file: folder.join("server.key"),
     };

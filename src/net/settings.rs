@@ -23,7 +23,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// One listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ListenerSettings {
     /// Where it binds.
     pub address: ListenAddress,
@@ -53,7 +53,7 @@ pub enum TlsSettings {
 }
 
 /// Every listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listeners {
     /// Where Envoy asks.
     pub ext_authz: Option<ListenerSettings>,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -14,6 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
+use crate::model::digest::Digest;
 use crate::net::dev_ca::{self, DevCaError};
 use crate::net::limits::Protocol;
 use crate::net::settings::TlsSettings;
@@ -24,6 +26,8 @@ pub struct Tls {
     files: TlsFiles,
     protocol: Protocol,
     current: ArcSwap<ServerConfig>,
+    /// What the files held when they were last looked at, whether or not it could be used.
+    seen: Mutex<Digest>,
 }
 
 /// Where certificates come from.
@@ -86,8 +90,10 @@ impl Tls {
                 client_ca: client_ca_file.clone(),
             },
         };
+        let seen = Mutex::new(files.fingerprint());
         let config = files.read(protocol)?;
         Ok(Some(Arc::new(Self {
+            seen,
             files,
             protocol,
             current: ArcSwap::from_pointee(config),
@@ -103,6 +109,19 @@ impl Tls {
         Ok(())
     }
 
+    /// Reads the files again if they hold something else than when they were last looked at: `true` if that is in force
+    /// now. A fault is told once, not at each look.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file; what was in force stays so.
+    pub fn follow(&self) -> Result<bool, TlsError> {
+        let now = self.files.fingerprint();
+        if std::mem::replace(&mut *self.seen.lock(), now) == now {
+            return Ok(false);
+        }
+        self.reload().map(|()| true)
+    }
+
     /// Accepts a connection by what is in force now.
     pub(in crate::net) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
@@ -110,6 +129,17 @@ impl Tls {
 }
 
 impl TlsFiles {
+    /// A name for what the files hold; a file that cannot be read counts as an empty one.
+    fn fingerprint(&self) -> Digest {
+        let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let digests = paths
+            .into_iter()
+            .flatten()
+            .map(|path| Digest::of(&std::fs::read(path).unwrap_or_default()));
+        let joined: Vec<u8> = digests.flat_map(|digest| *digest.as_bytes()).collect();
+        Digest::of(&joined)
+    }
+
     fn read(&self, protocol: Protocol) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = certificates(&self.certificate, "a certificate chain (PEM)")?;
@@ -193,6 +223,32 @@ mod tests {
                 .expect("loads")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn changed_files_are_followed_and_a_fault_is_told_once() {
+        let (folder, other) = (
+            tempfile::tempdir().expect("folder"),
+            tempfile::tempdir().expect("folder"),
+        );
+        let clock = SystemClock::start();
+        let load = |folder: &Path| {
+            let folder = folder.to_owned();
+            Tls::load(&TlsSettings::Dev { folder }, Protocol::Web, &clock)
+                .expect("loads")
+                .expect("is TLS")
+        };
+        let (tls, next) = (load(folder.path()), load(other.path()));
+        let in_force = || Arc::as_ptr(&tls.current.load_full());
+        let first = in_force();
+        assert!(!tls.follow().expect("nothing has changed"));
+        std::fs::copy(&next.files.certificate, &tls.files.certificate).expect("copies");
+        assert!(tls.follow().is_err(), "a certificate without its key");
+        assert!(!tls.follow().expect("was told"));
+        assert_eq!(in_force(), first);
+        std::fs::copy(&next.files.key, &tls.files.key).expect("copies");
+        assert!(tls.follow().expect("a pair"));
+        assert_ne!(in_force(), first);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// What is seen, and where it goes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TelemetrySettings {
     /// Traces by OTLP over gRPC; none if not said and `OTEL_EXPORTER_OTLP_ENDPOINT` is unset.
     pub otlp: Option<OtlpSettings>,
@@ -12,7 +12,7 @@ pub struct TelemetrySettings {
 }
 
 /// Where traces go. The `OTEL_*` variables win over these.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OtlpSettings {
     /// The collector's endpoint, for example `http://127.0.0.1:4317`.
     pub endpoint: String,
@@ -21,7 +21,7 @@ pub struct OtlpSettings {
 }
 
 /// Which decisions are logged, and where to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DecisionLogSettings {
     /// Where to.
     pub to: DecisionLogTarget,

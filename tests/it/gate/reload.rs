@@ -105,3 +105,41 @@ async fn attack_b07_a_key_that_left_the_file_is_dead() {
     let old = lab.ask(&strict("/items").bearer(&token)).await;
     assert_eq!((old.status, &old.json()["reason"]), (401, &json!("invalid_token")));
 }
+
+#[tokio::test]
+async fn what_only_a_restart_can_change_is_named_and_the_rest_is_in_force() {
+    let lab = Lab::start().await;
+    let changed = LAB
+        .replace("127.0.0.1:9464", "127.0.0.1:1")
+        .replace("path: /public,", "path: /new,");
+    assert_ne!(changed, LAB);
+    lab.gate.rewrite_config(&changed);
+    wait::until("the log names the listeners", || async {
+        lab.gate
+            .output()
+            .contains("`listeners` has changed, and waits for a restart")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(lab.ask(&strict("/new")).await.status, 200);
+}
+
+#[tokio::test]
+async fn edge_c10_an_authorization_header_that_never_comes_is_told_once() {
+    const TOLD: &str = "no check has had an Authorization header yet";
+    let lab = Lab::start().await;
+    for _ in 0..120 {
+        assert_eq!(lab.ask(&strict("/items")).await.status, 401);
+    }
+    wait::until("the log tells", || async {
+        lab.gate.output().contains(TOLD).then_some(())
+    })
+    .await;
+    assert_eq!(lab.gate.output().matches(TOLD).count(), 1);
+    let other = Lab::start().await;
+    assert_eq!(other.ask(&strict("/items").bearer(&other.reader())).await.status, 200);
+    for _ in 0..120 {
+        assert_eq!(other.ask(&strict("/items")).await.status, 401);
+    }
+    assert!(!other.gate.output().contains(TOLD), "one has come");
+}
