@@ -130,7 +130,7 @@ pub(super) async fn follow_certificates(certificates: Vec<Arc<Tls>>) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("changed certificates are in force"),
                 Err(error) => {
-                    tracing::error!(%error, "changed certificates cannot be used; the last ones stay in force")
+                    tracing::error!(%error, "changed certificates cannot be used; the last ones stay in force");
                 }
             }
         }

@@ -1,40 +1,85 @@
-//! The bank's own cases, every one, through real Envoy.
+//! The bank's own cases, every one, through real Envoy, on its own file and with tokens of its own keys.
 //!
-//! The tokens of the cases are people's too, whom the bank's issuer cannot serve yet: they come from foreign copies of its two
-//! authorization servers, with the same audiences, claims and APIs. What its issuer can mint has a test of its own.
+//! The tokens of the cases are people's too, whom the issuer cannot serve before there are pages to sign in with. They are
+//! minted here as it will mint them: its claim set, its signer, and its active keys, taken from its store.
 
+use std::time::Duration;
+
+use scopegate::jose::sign::SigningKey;
+use scopegate::model::id::{AuthorizationServerId, ClientId, Issuer, Subject};
+use scopegate::model::scope::ScopeSet;
+use scopegate::model::time::Timestamp;
+use scopegate::oauth::declared::TokenProfile;
+use scopegate::oauth::keyring::KeyState;
+use scopegate::oauth::token::{ACCESS_TOKEN_TYPE, AccessToken, access_token_id};
+use scopegate::store::open::{OpenStore, open};
+use scopegate::store::settings::StoreSettings;
 use serde_json::{Value, json};
 
 use crate::support::envoy::EnvoyBuilder;
 use crate::support::http1::Request;
 use crate::support::peers::repository;
-use crate::support::scopegate::{Scopegate, ScopegateBuilder, bank_apis};
-use crate::support::tokens::{Server, now};
+use crate::support::scopegate::Scopegate;
+use crate::support::tokens::now;
 use crate::support::upstream::Upstream;
 use crate::support::yaml;
 
-/// The bank's APIs before foreign authorization servers.
-fn foreign_bank() -> String {
-    let servers = r#"
-listeners:
-  ext_authz: { address: "127.0.0.1:9191" }
-  telemetry: { address: "127.0.0.1:9464" }
-authorization_servers:
-  - id: transfers
-    issuer: https://transfers.test
-    audience: https://api.bank.example/transfers
-    jwks_file: transfers.jwks.json
-    scopes: ["transfers:read", "transfers:write", "transfers:approve"]
-  - id: transactions
-    issuer: https://transactions.test
-    audience: https://api.bank.example/transactions
-    jwks_file: transactions.jwks.json
-    scopes: ["transactions:read"]
-"#;
-    let line = "    authorization_server: transactions\n";
-    let apis = bank_apis();
-    assert!(apis.contains(line), "an external server's API must say who may call it");
-    servers.to_owned() + &apis.replace(line, &format!("{line}    clients: any\n"))
+/// One of the bank's authorization servers, with the key that it signs with.
+struct Mint {
+    issuer: Issuer,
+    audience: String,
+    profile: TokenProfile,
+    key: SigningKey,
+}
+
+impl Mint {
+    async fn of(store: &OpenStore, gate: &Scopegate, name: &str, profile: TokenProfile) -> Self {
+        let server = AuthorizationServerId::parse(name).unwrap();
+        let keys = store.store.keys(&server).await.unwrap();
+        let active = keys.iter().find(|key| key.record.state == KeyState::Active).unwrap();
+        let place = format!("signing_key/{name}/{}", active.record.kid);
+        let secret = store.sealing.open(&place, &active.sealed).unwrap();
+        Self {
+            issuer: Issuer::parse(gate.issuer_url(name, "").trim_end_matches('/')).unwrap(),
+            audience: format!("https://api.bank.example/{name}"),
+            profile,
+            key: SigningKey::from_pkcs8(active.record.algorithm, &secret).unwrap(),
+        }
+    }
+
+    /// A token that says what the case says.
+    fn token(&self, case: &Value, number: usize) -> String {
+        let text = |name: &str| case[name].as_str().unwrap();
+        let scopes = ScopeSet::parse(text("scope")).unwrap();
+        let mut claims = AccessToken {
+            profile: self.profile,
+            issuer: &self.issuer,
+            audience: &self.audience,
+            subject: &Subject::parse(text("sub")).unwrap(),
+            user: Some(text("sub")),
+            client: &ClientId::parse(text("client")).unwrap(),
+            scopes: &scopes,
+            issued_at: Timestamp::from_unix_seconds(now()),
+            lifetime: Duration::from_secs(300),
+            id: &access_token_id(&number.to_string()),
+            custom: serde_json::Map::new(),
+        }
+        .claims();
+        let ago = case["auth_time"].as_str().map_or(0, |ago| {
+            let minutes: i64 = ago
+                .trim_start_matches('-')
+                .trim_end_matches('m')
+                .parse()
+                .expect("minutes ago");
+            minutes * 60
+        });
+        claims.insert("auth_time".to_owned(), json!(now() - ago));
+        self.key
+            .sign(ACCESS_TOKEN_TYPE, &claims)
+            .unwrap()
+            .expose_secret()
+            .clone()
+    }
 }
 
 /// The request of a case, without its token.
@@ -55,31 +100,15 @@ fn request_of(case: &Value) -> Request {
     }
 }
 
-/// The claims of a case's token, as the case states them.
-fn claims_of(token: &Value) -> Value {
-    let mut claims =
-        json!({ "client_id": token["client"], "sub": token["sub"], "scope": token["scope"], "auth_time": now() });
-    if let Some(ago) = token["auth_time"].as_str() {
-        let minutes: i64 = ago
-            .trim_start_matches('-')
-            .trim_end_matches('m')
-            .parse()
-            .expect("minutes ago");
-        claims["auth_time"] = json!(now() - minutes * 60);
-    }
-    claims
-}
-
 #[tokio::test]
 async fn every_case_of_the_bank_holds_through_envoy() {
     let text = std::fs::read_to_string(repository("tests/examples/bank/cases.yaml")).unwrap();
     let cases = yaml::parse(&text);
-    let (transfers, transactions) = (Server::new("transfers"), Server::new("transactions"));
-    let gate = ScopegateBuilder::new(&foreign_bank())
-        .file("transfers.jwks.json", transfers.jwks().to_string())
-        .file("transactions.jwks.json", transactions.jwks().to_string())
-        .start()
-        .await;
+    let gate = Scopegate::bank().await;
+    let database = StoreSettings::Sqlite(gate.folder().join("data/scopegate.db"));
+    let store = open(&database, None, false).await.unwrap();
+    let transfers = Mint::of(&store, &gate, "transfers", TokenProfile::Rfc9068).await;
+    let transactions = Mint::of(&store, &gate, "transactions", TokenProfile::Okta).await;
     let upstream = Upstream::start().await;
     // What the cases say of odd paths is said of the gate: Envoy must not answer in its place.
     let as_sent = json!({ "normalize_path": false, "path_with_escaped_slashes_action": "KEEP_UNCHANGED" });
@@ -90,7 +119,7 @@ async fn every_case_of_the_bank_holds_through_envoy() {
 
     let cases = cases.as_array().expect("a list of cases");
     assert_eq!(cases.len(), 15, "the bank's cases");
-    for case in cases {
+    for (number, case) in cases.iter().enumerate() {
         let name = case["name"].as_str().unwrap();
         let token = case.get("token").map(|token| {
             let server = if token["server"] == "transfers" {
@@ -98,7 +127,7 @@ async fn every_case_of_the_bank_holds_through_envoy() {
             } else {
                 &transactions
             };
-            server.token(&claims_of(token))
+            server.token(token, number)
         });
         let mut request = request_of(case);
         if let Some(token) = &token {

@@ -282,6 +282,11 @@ impl Scopegate {
             .expect("a client can be built")
     }
 
+    /// The folder that it runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The URL of an endpoint of one authorization server.
     pub(crate) fn issuer_url(&self, server: &str, endpoint: &str) -> String {
         format!("https://{}/oauth2/{server}/{endpoint}", self.ports.issuer)
