@@ -77,6 +77,10 @@ step 'lints' warnings_are_errors clippy --locked --all-targets --all-features
 step 'tests' tests
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --all-features --quiet
 step 'coverage' python3 tests/coverage.py --check
+configuration_page() {
+    cargo run --locked --all-features --quiet -- schema >target/schema.json && tests/configuration.py target/schema.json --check
+}
+step 'configuration page' configuration_page
 step 'dependencies' denied_dependencies
 if ! $quick; then
     step 'quickstart' quickstart

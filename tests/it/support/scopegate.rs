@@ -20,12 +20,6 @@ pub(crate) fn bank() -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The bank's APIs alone, from `apis:` to the end.
-pub(crate) fn bank_apis() -> String {
-    let bank = bank();
-    bank[bank.find("\napis:").expect("the bank has APIs")..].to_owned()
-}
-
 /// Where one process listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
