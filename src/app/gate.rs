@@ -11,10 +11,10 @@ use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
 use crate::app::issuer::Issuer;
-use crate::app::reload::brief;
 use crate::authz::{self, GateSettings, Lookup, Snapshot};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::config::report::brief;
 use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
 use crate::model::event::{CacheStats, CheckObserver, EventSink};

@@ -6,9 +6,9 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
 
-use crate::app::reload::brief;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::config::report::brief;
 use crate::http;
 use crate::issuer::journal::Journal;
 use crate::issuer::{self, Services, StartError};

@@ -4,7 +4,7 @@
 //! configuration with errors leaves the last good one in force, and the log says where it is wrong. Listeners, store and
 //! telemetry are made once: a change of theirs is named, and waits for a restart.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::gate::Gate;
 use crate::app::issuer::Issuer;
+use crate::config::report::brief;
 use crate::config::{self, Settings, Source, watch};
 use crate::model::event::{Event, EventSink as _};
-use crate::model::finding::{Finding, Severity};
-use crate::model::location::Location;
 use crate::net::tls::Tls;
 use crate::store::settings::StoreSettings;
 use crate::telemetry::Telemetry;
@@ -159,18 +158,4 @@ fn waiting_for_restart(running: &Settings, new: &Settings) -> Vec<&'static str> 
         .filter(|(_, changed)| *changed)
         .map(|(part, _)| part)
         .collect()
-}
-
-/// The errors among findings, in one line: `check` shows them with the lines that they are in.
-pub(super) fn brief(path: &Path, findings: &[Finding]) -> String {
-    let path = path.display();
-    let errors: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(|finding| {
-            let Location { line, column } = finding.location;
-            format!("{path}:{line}:{column}: {}", finding.message)
-        })
-        .collect();
-    errors.join("; ")
 }

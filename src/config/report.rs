@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::redact;
 use crate::model::finding::{Finding, Severity};
+use crate::model::location::Location;
 
 /// The widest part of a line that is shown.
 const WIDTH_MAX: usize = 120;
@@ -171,6 +172,21 @@ fn cropped(shown: &redact::Shown) -> (String, usize) {
         text.push('…');
     }
     (text, caret)
+}
+
+/// The errors among findings, in one line: `check` shows them with the lines that they are in.
+#[must_use]
+pub fn brief(path: &Path, findings: &[Finding]) -> String {
+    let path = path.display();
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| {
+            let Location { line, column } = finding.location;
+            format!("{path}:{line}:{column}: {}", finding.message)
+        })
+        .collect();
+    errors.join("; ")
 }
 
 #[cfg(test)]
