@@ -77,9 +77,9 @@ impl Reloader {
         let certificates: Vec<_> = self
             .certificates
             .iter()
-            .map(|tls| tls.reload().map_err(|error| error.to_string()))
-            .collect();
-        certificates.into_iter().collect::<Result<(), String>>()?;
+            .map(|tls| tls.prepare().map(|prepared| (tls, prepared)))
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
         // The issuer first: tokens that it mints from now on are judged by the rules that come next, and the gate asks it
         // for the keys of servers that are new.
         if let Some(issuer) = &self.issuer {
@@ -90,6 +90,9 @@ impl Reloader {
         {
             self.restore_issuer(&in_force).await;
             return Err(text(error));
+        }
+        for (tls, prepared) in certificates {
+            tls.install(prepared);
         }
         for part in waiting_for_restart(&in_force, &settings) {
             tracing::warn!(

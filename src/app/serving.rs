@@ -115,6 +115,10 @@ impl GateServing {
         .context("cannot start the gate's threads")?;
         telemetry.register_in_flight(move || services.iter().map(|service| service.in_flight() as u64).sum());
         let workers = Arc::new(workers);
+        let (watched, stop) = (workers.clone(), lifecycle.stop().soft.clone());
+        lifecycle.essential("a gate thread", async move {
+            let _ = stop.run_until_cancelled(watched.any_ended()).await;
+        });
         let (accepting, stop) = (workers.clone(), lifecycle.stop().clone());
         lifecycle.essential("ext_authz listener", async move {
             let take = |accepted| accepting.dispatch(accepted);

@@ -30,6 +30,11 @@ pub struct Tls {
     seen: Mutex<Digest>,
 }
 
+/// Certificates that were read and can be used.
+#[derive(Debug)]
+#[must_use]
+pub struct PreparedTls(Arc<ServerConfig>);
+
 /// Where certificates come from.
 #[derive(Debug, Clone)]
 struct TlsFiles {
@@ -100,13 +105,19 @@ impl Tls {
         })))
     }
 
-    /// Reads the files again. What was in force stays so if they cannot be used.
+    /// Reads the files again, and changes nothing yet.
     ///
     /// # Errors
     /// [`TlsError`] names the file.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(self.files.read(self.protocol)?));
-        Ok(())
+    pub fn prepare(&self) -> Result<PreparedTls, TlsError> {
+        self.files
+            .read(self.protocol)
+            .map(|config| PreparedTls(Arc::new(config)))
+    }
+
+    /// Puts what was read in force.
+    pub fn install(&self, prepared: PreparedTls) {
+        self.current.store(prepared.0);
     }
 
     /// Reads the files again if they hold something else than when they were last looked at: `true` if that is in force
@@ -119,7 +130,8 @@ impl Tls {
         if std::mem::replace(&mut *self.seen.lock(), now) == now {
             return Ok(false);
         }
-        self.reload().map(|()| true)
+        self.install(self.prepare()?);
+        Ok(true)
     }
 
     /// Accepts a connection by what is in force now.
@@ -211,11 +223,11 @@ mod tests {
         };
         let tls = Tls::load(&dev, Protocol::Web, &clock).expect("loads").expect("is TLS");
         let before = Arc::as_ptr(&tls.current.load_full());
-        tls.reload().expect("reads again");
+        tls.install(tls.prepare().expect("reads again"));
         let reloaded = Arc::as_ptr(&tls.current.load_full());
         assert_ne!(before, reloaded);
         std::fs::write(&tls.files.key, "half a").expect("writes");
-        let error = tls.reload().expect_err("is broken").to_string();
+        let error = tls.prepare().expect_err("is broken").to_string();
         assert!(error.contains(&format!("`{}`", tls.files.key.display())), "{error}");
         assert_eq!(reloaded, Arc::as_ptr(&tls.current.load_full()));
         assert!(

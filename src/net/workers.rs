@@ -4,8 +4,10 @@
 //! them for hours, one for each of its own threads: a shared port would let the kernel's hash put two of them on one
 //! thread and leave another idle.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -105,7 +107,8 @@ impl Workers {
 
     /// Hands a connection to the thread that has the fewest.
     pub fn dispatch(&self, accepted: Accepted) {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| *worker.open.borrow()) else {
+        let alive = self.workers.iter().filter(|worker| !worker.connections.is_closed());
+        let Some(worker) = alive.min_by_key(|worker| *worker.open.borrow()) else {
             return;
         };
         worker.open.send_modify(|open| *open += 1);
@@ -118,6 +121,20 @@ impl Workers {
             Ok(handoff) => drop(worker.connections.send((handoff, seat))),
             Err(error) => tracing::warn!(%error, "cannot hand a connection to a gate thread"),
         }
+    }
+
+    /// Waits until a thread has ended. None does before this is dropped, unless it panics.
+    pub async fn any_ended(&self) {
+        let mut ends: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| Box::pin(worker.connections.closed()))
+            .collect();
+        poll_fn(|context| {
+            let ended = ends.iter_mut().any(|end| end.as_mut().poll(context).is_ready());
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// How many connections are open.
@@ -133,5 +150,28 @@ impl Workers {
             // An error means that the thread is gone, and its connections with it.
             let _ = open.wait_for(|open| *open == 0).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_has_ended_is_noticed() {
+        let worker = || {
+            let (connections, handed) = mpsc::unbounded_channel();
+            let open = Arc::new(watch::Sender::new(0));
+            (Worker { connections, open }, handed)
+        };
+        let ((first, _lives), (second, ends)) = (worker(), worker());
+        let workers = Workers {
+            workers: vec![first, second],
+        };
+        let mut ended = Box::pin(workers.any_ended());
+        let polled = poll_fn(|context| Poll::Ready(ended.as_mut().poll(context))).await;
+        assert!(polled.is_pending(), "both live");
+        drop(ends);
+        ended.await;
     }
 }
