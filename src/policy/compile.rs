@@ -21,7 +21,7 @@ mod requirement;
 mod routes;
 mod shadow;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cel::Env;
@@ -45,6 +45,7 @@ pub fn compile(declaration: &Declaration) -> (Option<CompiledPolicy>, Vec<Findin
         env: environment(),
         findings: Vec::new(),
         rules: Vec::new(),
+        identity_names: identity_names(declaration),
     };
     let mut names: HashMap<&str, Location> = HashMap::new();
     let mut apis = Vec::with_capacity(declaration.apis.len());
@@ -85,6 +86,15 @@ struct Compiler<'d> {
     env: Arc<Env>,
     findings: Vec<Finding>,
     rules: Vec<Rule>,
+    /// The names of the identity headers of every API, in lower case.
+    identity_names: BTreeSet<Arc<str>>,
+}
+
+fn identity_names(declaration: &Declaration) -> BTreeSet<Arc<str>> {
+    let headers = declaration.apis.iter().flat_map(|api| &api.forward.headers);
+    headers
+        .map(|(name, _)| Arc::from(name.value.to_ascii_lowercase()))
+        .collect()
 }
 
 impl<'d> Compiler<'d> {
@@ -281,7 +291,7 @@ impl<'d> Compiler<'d> {
                 headers.push(IdentityHeader::new(&lower, expression));
             }
         }
-        Forward::new(api.forward.token, headers)
+        Forward::new(api.forward.token, headers, &self.identity_names)
     }
 
     fn expression(&mut self, text: &Located<String>, wildcards: &[&str]) -> Option<Expression> {

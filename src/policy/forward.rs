@@ -16,6 +16,7 @@
 //! Every identity header that is not set, and every underscore variant of all of them (many servers
 //! read `x_user` as `x-user`), is removed from the request on every allow, public routes too.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -39,9 +40,9 @@ pub struct Forward {
     /// Whether the token goes on.
     pub token: ForwardToken,
     headers: Vec<IdentityHeader>,
-    /// Underscore variants of the names: removed on every allow.
-    variants: Arc<[Arc<str>]>,
-    /// The names and their variants: removed where there is no identity.
+    /// The names that other APIs set, and the underscore variants of all: removed on every allow.
+    foreign: Arc<[Arc<str>]>,
+    /// These and the names that this API sets: removed where there is no identity.
     everything: Arc<[Arc<str>]>,
     authorization: [Arc<str>; 2],
 }
@@ -125,16 +126,24 @@ impl IdentityHeader {
 }
 
 impl Forward {
-    /// What an upstream sees with these headers.
+    /// What an upstream sees with these headers. `elsewhere` are the names, in lower case, that other
+    /// APIs set: an upstream may stand behind several, and believes a name whichever of them let the
+    /// request in (attack D16).
     #[must_use]
-    pub fn new(token: ForwardToken, headers: Vec<IdentityHeader>) -> Self {
+    pub fn new(token: ForwardToken, headers: Vec<IdentityHeader>, elsewhere: &BTreeSet<Arc<str>>) -> Self {
         let names: Vec<Arc<str>> = headers.iter().map(|header| Arc::clone(&header.name)).collect();
-        let variants: Vec<Arc<str>> = names.iter().flat_map(|name| underscore_variants(name)).collect();
-        let everything = names.iter().chain(&variants).cloned().collect();
+        let others: Vec<Arc<str>> = elsewhere.iter().filter(|name| !names.contains(name)).cloned().collect();
+        let variants: Vec<Arc<str>> = names
+            .iter()
+            .chain(&others)
+            .flat_map(|name| underscore_variants(name))
+            .collect();
+        let foreign: Vec<Arc<str>> = variants.into_iter().chain(others).collect();
+        let everything = names.iter().chain(&foreign).cloned().collect();
         Self {
             token,
             headers,
-            variants: variants.into(),
+            foreign: foreign.into(),
             everything,
             authorization: [Arc::from("authorization"), Arc::from("dpop")],
         }
@@ -168,7 +177,7 @@ impl Forward {
     pub(in crate::policy) fn identify(&self, input: &Input<'_, '_>) -> Result<Changes, (Reason, &'static str)> {
         let mut changes = Changes {
             set: Vec::with_capacity(self.headers.len()),
-            remove_always: Arc::clone(&self.variants),
+            remove_always: Arc::clone(&self.foreign),
             remove: SmallVec::new(),
         };
         let mut total = 0;

@@ -45,7 +45,7 @@ shapes! {
         dpop: Option<DpopFile>,
         /// Its routes. What no route matches is denied.
         routes: Vec<RouteFile>,
-        /// What the upstream sees of the caller.
+        /// What the upstream sees of the caller. Identity headers that any API of the file sets are removed from every request.
         forward: Option<ForwardFile>,
     }
 

@@ -161,3 +161,24 @@ async fn edge_e20_edge_i13_attack_d27_the_access_log_prints_who_and_why() {
     );
     assert_ne!(allowed["decision_id"], denied["decision_id"]);
 }
+
+#[tokio::test]
+async fn attack_d16_an_api_removes_what_the_others_set_too() {
+    let lab = Lab::start().await;
+    // `tolerant` sets no identity header, `careful` one of the three.
+    for (host, path, subject) in [
+        ("tolerant.example", "/public", None),
+        ("careful.example", "/items", Some("ada")),
+    ] {
+        let request = spoofing(Request::get(path).host(host).bearer(&lab.reader()));
+        assert_eq!(lab.ask(&request).await.status, 200, "{host}");
+        let seen = lab.upstream.take_one();
+        let identity: Vec<_> = seen
+            .headers
+            .iter()
+            .filter(|(name, _)| name.replace('_', "-").starts_with("x-auth-"))
+            .collect();
+        assert_eq!(identity.len(), usize::from(subject.is_some()), "{host}: {identity:?}");
+        assert_eq!(seen.header("x-auth-subject"), subject, "{host}");
+    }
+}
