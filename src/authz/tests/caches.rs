@@ -422,7 +422,7 @@ fn attack_c13_a_leader_that_panics_lets_the_next_one_in() {
         panic!("scripted");
     }));
     assert!(outcome.is_err());
-    assert!(!verdicts.lead(key).1, "nobody to wait for");
+    assert!(verdicts.lead(key).own, "nobody to wait for");
 }
 
 #[test]
