@@ -10,6 +10,8 @@
 
 #![allow(clippy::expect_used, missing_docs, reason = "a program for developers")]
 
+mod world;
+
 use std::alloc::System;
 use std::sync::Arc;
 
@@ -37,29 +39,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-const CONFIGURATION: &str = r#"
-listeners:
-  ext_authz: { address: "127.0.0.1:9191" }
-authorization_servers:
-  - id: transfers
-    issuer: https://issuer.example
-    jwks_file: keys.json
-    audience: api://transfers
-    algorithms: [ES256]
-    scopes: ["transfers:read", "transfers:write"]
-apis:
-  - name: transfers
-    hosts: [api.bank.example]
-    authorization_server: transfers
-    clients: [mobile]
-    forward:
-      headers: { x-auth-subject: token.sub, x-auth-client: token.client_id }
-    routes:
-      - path: /transfers/{id}
-        GET: "transfers:read"
-        POST: "transfers:write"
-"#;
 
 /// How many checks a count is the mean of.
 const CHECKS: usize = 1000;
@@ -114,7 +93,8 @@ fn main() {
 
 fn gate(key: &SigningKey, clock: &Arc<dyn Clock>, io: &tokio::runtime::Handle) -> Arc<Gate> {
     let path = std::path::Path::new("scopegate.yaml");
-    let mut settings = config::load(path, &Memory::of(path, CONFIGURATION)).expect("a good file");
+    let mut settings =
+        config::load(path, &Memory::of(path, &world::CONFIGURATION.replace("PORT", "9191"))).expect("a good file");
     for server in &mut settings.trust {
         server.keys = KeySource::Local;
     }

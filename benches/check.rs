@@ -20,6 +20,8 @@
     reason = "a program for developers"
 )]
 
+mod world;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -153,7 +155,7 @@ fn write_world(folder: &std::path::Path, port: u16) -> String {
     std::fs::write(folder.join("keys.json"), keys.to_string()).expect("writes");
     std::fs::write(
         folder.join("scopegate.yaml"),
-        CONFIGURATION.replace("PORT", &port.to_string()),
+        world::CONFIGURATION.replace("PORT", &port.to_string()),
     )
     .expect("writes");
     let now = SystemClock::start().now().unix_seconds();
@@ -167,30 +169,6 @@ fn write_world(folder: &std::path::Path, port: u16) -> String {
     };
     key.sign("at+jwt", &claims).expect("signs").expose_secret().clone()
 }
-
-const CONFIGURATION: &str = r#"
-listeners:
-  ext_authz: { address: "127.0.0.1:PORT" }
-  telemetry: { address: "127.0.0.1:0" }
-authorization_servers:
-  - id: transfers
-    issuer: https://issuer.example
-    jwks_file: keys.json
-    audience: api://transfers
-    algorithms: [ES256]
-    scopes: ["transfers:read", "transfers:write"]
-apis:
-  - name: transfers
-    hosts: [api.bank.example]
-    authorization_server: transfers
-    clients: [mobile]
-    forward:
-      headers: { x-auth-subject: token.sub, x-auth-client: token.client_id }
-    routes:
-      - path: /transfers/{id}
-        GET: "transfers:read"
-        POST: "transfers:write"
-"#;
 
 struct Stock;
 

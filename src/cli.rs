@@ -5,9 +5,14 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::bail;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::source::System;
+use crate::config::{self, Settings};
 
 pub mod access;
 mod assume;
@@ -40,6 +45,23 @@ enum Command {
     Schema(schema::SchemaArgs),
 }
 
+/// How a command prints what it has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Sentences, for people.
+    Text,
+    /// One JSON object, for programs.
+    Json,
+}
+
+/// The settings of a file that a tool works on. Its report goes to standard error if there are errors in it.
+fn load(path: &Path) -> anyhow::Result<Settings> {
+    config::load(path, &System).or_else(|report| {
+        write!(io::stderr(), "{report}")?;
+        bail!("the configuration has errors")
+    })
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -51,7 +73,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Explain(args) => explain::run(&args, out),
         Command::Test(args) => test::run(&args, out),
-        Command::Access(args) => access::run(&args, out).map_err(anyhow::Error::from),
+        Command::Access(args) => access::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {

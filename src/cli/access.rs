@@ -1,14 +1,12 @@
 //! `scopegate access`: who can reach which route, by which rule.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::config;
-use crate::config::source::System;
 use crate::oauth::access::{self, Model};
 use crate::reach::{Reach, RouteReach, Way, reach};
 
@@ -37,19 +35,13 @@ pub enum Output {
     Markdown,
 }
 
-/// Runs the command: exit code 0, or 1 when the configuration has errors (which are printed).
+/// Runs the command: exit code 0.
 ///
 /// # Errors
-/// What writing to `out` says.
-pub fn run(args: &AccessArgs, out: &mut impl Write) -> io::Result<ExitCode> {
-    let settings = match config::load(&args.config, &System) {
-        Ok(settings) => settings,
-        Err(report) => {
-            write!(io::stderr(), "{report}")?;
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    // A model without findings of weight: `load` has compiled it already, and has refused what is wrong.
+/// When the configuration has errors (which are printed), or what writing to `out` says.
+pub fn run(args: &AccessArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let settings = super::load(&args.config)?;
+    // Only warnings can be found: what is wrong has been refused by `load`, which compiles it too.
     let model = settings
         .issuer
         .as_ref()
@@ -212,6 +204,8 @@ fn to_json(row: &RouteReach) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+    use crate::config::source::System;
 
     fn bank() -> Vec<RouteReach> {
         let path = PathBuf::from(concat!(

@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use crate::cli::Output;
 use crate::config::source::System;
 use crate::config::{self, Report};
 
@@ -21,15 +22,6 @@ pub struct CheckArgs {
     /// How to print the findings.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-}
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Each finding with its line, for people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// Runs the command: exit code 0 without errors, 1 with one.

@@ -8,19 +8,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::authz::explain::{Assumed, explain};
-use crate::cli::assume;
+use crate::cli::{Output, assume};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::Settings;
 use crate::config::cases::RequestLine;
-use crate::config::source::System;
-use crate::config::{self, Settings};
 use crate::policy::compile::compile;
 use crate::policy::decision::Decision;
 use crate::policy::facts::RequestFacts;
-use crate::policy::trace::{StepOutcome, Trace};
+use crate::policy::trace::{Stage, Step, StepOutcome, Trace, Tracer as _};
 
 /// Explain the decision on one request, step by step.
 ///
@@ -50,15 +49,6 @@ pub struct ExplainArgs {
     pub output: Output,
 }
 
-/// How the decision is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Steps and sentences, for people.
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// Runs the command: exit code 0 for allow, 1 for deny, 2 for arguments that cannot be read.
 ///
 /// # Errors
@@ -71,15 +61,18 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
             return Ok(ExitCode::from(2));
         }
     };
-    let settings = match config::load(&args.config, &System) {
-        Ok(settings) => settings,
-        Err(report) => {
-            write!(io::stderr(), "{report}")?;
-            bail!("the configuration has errors");
-        }
-    };
+    let settings = super::load(&args.config)?;
     let facts = assume::facts(&line, &headers);
-    let (decision, trace) = decide(&settings, &facts, &assumed)?;
+    let mut trace = Trace::default();
+    if args.token.is_some() {
+        trace.step(|| {
+            Step::note(
+                Stage::Token,
+                "its claims are taken at their word: the signature is not verified here",
+            )
+        });
+    }
+    let decision = decide(&settings, &facts, &assumed, &mut trace)?;
     match args.output {
         Output::Text => text(out, &args.request, &decision, &trace)?,
         Output::Json => writeln!(out, "{:#}", to_json(&args.request, &decision, &trace))?,
@@ -98,7 +91,8 @@ fn read(args: &ExplainArgs) -> anyhow::Result<Read> {
     let mut headers = Vec::new();
     for header in &args.headers {
         let Some((name, value)) = header.split_once(':').filter(|(name, _)| !name.is_empty()) else {
-            bail!("--header `{header}` is no header: say `NAME: VALUE`");
+            // What it says instead may be a credential.
+            bail!("a --header is no header: say `NAME: VALUE`");
         };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
@@ -113,18 +107,21 @@ fn read(args: &ExplainArgs) -> anyhow::Result<Read> {
     Ok((line, headers, claims.map_or(Assumed::Nobody, Assumed::Token)))
 }
 
-/// The decision with its steps: the wire's own pipeline before an assumed caller.
+/// The decision, its steps added to the trace: the wire's own pipeline before an assumed caller.
 ///
 /// # Errors
 /// When the rules do not compile, which `config::load` has ruled out.
-fn decide(settings: &Settings, facts: &RequestFacts<'_>, assumed: &Assumed) -> anyhow::Result<(Decision, Trace)> {
+fn decide(
+    settings: &Settings,
+    facts: &RequestFacts<'_>,
+    assumed: &Assumed,
+    trace: &mut Trace,
+) -> anyhow::Result<Decision> {
     let (Some(policy), _) = compile(&settings.policy) else {
         bail!("the routes do not compile");
     };
-    let mut trace = Trace::default();
     let now = SystemClock::start().now();
-    let decision = explain(&policy, &settings.trust, facts, assumed, now, &mut trace);
-    Ok((decision, trace))
+    Ok(explain(&policy, &settings.trust, facts, assumed, now, trace))
 }
 
 fn text(out: &mut impl Write, request: &str, decision: &Decision, trace: &Trace) -> io::Result<()> {

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::authz::explain::{Assumed, explain};
-use crate::cli::assume;
+use crate::cli::{Output, assume};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::Settings;
 use crate::config::cases::{self, Case};
 use crate::config::source::System;
-use crate::config::{self, Settings};
 use crate::model::location::Location;
 use crate::model::time::Timestamp;
 use crate::policy::compile::compile;
@@ -38,15 +38,6 @@ pub struct TestArgs {
     pub cases: Vec<PathBuf>,
 }
 
-/// How the outcome is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A line for each case, for people.
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// How one case went.
 struct Outcome {
     file: String,
@@ -61,13 +52,7 @@ struct Outcome {
 /// # Errors
 /// When a file has errors (which are printed), or what writing to `out` says.
 pub fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let settings = match config::load(&args.config, &System) {
-        Ok(settings) => settings,
-        Err(report) => {
-            write!(io::stderr(), "{report}")?;
-            bail!("the configuration has errors");
-        }
-    };
+    let settings = super::load(&args.config)?;
     let (Some(policy), _) = compile(&settings.policy) else {
         bail!("the routes do not compile");
     };

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod collector;
 mod deploy;
 mod envoy_facts;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::envoy::EnvoyBuilder;
 use crate::support::http1::Request;
 use crate::support::peers::repository;
-use crate::support::scopegate::Scopegate;
+use crate::support::scopegate::{Scopegate, ScopegateBuilder, bank};
 use crate::support::tokens::now;
 use crate::support::upstream::Upstream;
 use crate::support::yaml;
@@ -187,4 +187,29 @@ async fn a_token_that_the_bank_minted_passes_and_is_told_to_the_upstream() {
     let other = Request::get("/transactions/1").bearer(&token).send(envoy.address).await;
     assert_eq!((other.status, &other.json()["reason"]), (401, &json!("invalid_token")));
     assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn a_gate_and_an_issuer_apart_are_a_bank_too() {
+    let issuer = ScopegateBuilder::new(&bank()).only("issuer").start().await;
+    let ca = std::fs::read(issuer.ca()).unwrap();
+    let where_it_is = bank().replace("127.0.0.1:8443", &issuer.ports.issuer.to_string());
+    let gate = ScopegateBuilder::new(&where_it_is)
+        .file("data/dev-ca/ca.pem", ca)
+        .only("gate")
+        .start()
+        .await;
+    let upstream = Upstream::start().await;
+    let envoy = EnvoyBuilder::recommended(gate.service(), upstream.address)
+        .start()
+        .await;
+    let token = issuer.mint().await;
+    let reply = Request::get("/transfers").bearer(&token).send(envoy.address).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(
+        gate.output().contains("does not hear of revocations"),
+        "it says what it cannot do"
+    );
+    let closed = std::net::TcpStream::connect(issuer.ports.ext_authz);
+    assert!(closed.is_err(), "an issuer alone answers no checks");
 }

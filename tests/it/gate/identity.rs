@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::stage::{Lab, strict};
 use crate::support::http1::Request;
+use crate::support::upstream::Seen;
 
 /// A request that spoofs every identity header in every spelling.
 fn spoofing(request: Request) -> Request {
@@ -20,17 +21,21 @@ fn spoofing(request: Request) -> Request {
     .fold(request, |request, name| request.header(name, "admin"))
 }
 
+/// What a request says of who is behind it, in any spelling.
+fn identity(seen: &Seen) -> Vec<&str> {
+    let names = seen.headers.iter().map(|(name, _)| name.as_str());
+    names
+        .filter(|name| name.replace('_', "-").starts_with("x-auth-"))
+        .collect()
+}
+
 #[tokio::test]
 async fn edge_e18_edge_i01_edge_i04_attack_d16_the_upstream_sees_exactly_one_value_and_it_is_ours() {
     let lab = Lab::start().await;
     let token = lab.server.token(&json!({ "scope": "lab:read", "tier": "gold" }));
     assert_eq!(lab.ask(&spoofing(strict("/items").bearer(&token))).await.status, 200);
     let seen = lab.upstream.take_one();
-    let identity: Vec<_> = seen
-        .headers
-        .iter()
-        .filter(|(name, _)| name.replace('_', "-").starts_with("x-auth-"))
-        .collect();
+    let identity = identity(&seen);
     assert_eq!(identity.len(), 3, "{identity:?}");
     assert_eq!(seen.header("x-auth-subject"), Some("ada"));
     assert_eq!(seen.header("x-auth-client"), Some("mobile"));
@@ -53,11 +58,7 @@ async fn edge_i02_edge_i10_attack_d17_what_has_no_value_is_removed() {
     }
     assert_eq!(lab.ask(&spoofing(strict("/public"))).await.status, 200);
     let seen = lab.upstream.take_one();
-    let identity: Vec<_> = seen
-        .headers
-        .iter()
-        .filter(|(name, _)| name.replace('_', "-").starts_with("x-auth-"))
-        .collect();
+    let identity = identity(&seen);
     assert!(identity.is_empty(), "{identity:?}");
 }
 
@@ -173,11 +174,7 @@ async fn attack_d16_an_api_removes_what_the_others_set_too() {
         let request = spoofing(Request::get(path).host(host).bearer(&lab.reader()));
         assert_eq!(lab.ask(&request).await.status, 200, "{host}");
         let seen = lab.upstream.take_one();
-        let identity: Vec<_> = seen
-            .headers
-            .iter()
-            .filter(|(name, _)| name.replace('_', "-").starts_with("x-auth-"))
-            .collect();
+        let identity = identity(&seen);
         assert_eq!(identity.len(), usize::from(subject.is_some()), "{host}: {identity:?}");
         assert_eq!(seen.header("x-auth-subject"), subject, "{host}");
     }

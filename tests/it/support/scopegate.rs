@@ -47,6 +47,7 @@ pub(crate) struct ScopegateBuilder {
     files: Vec<(String, Vec<u8>)>,
     environment: Vec<(&'static str, String)>,
     files_max: Option<u32>,
+    only: Option<&'static str>,
     folder: TempDir,
     ports: Ports,
 }
@@ -61,6 +62,7 @@ impl ScopegateBuilder {
             files: Vec::new(),
             environment: Vec::new(),
             files_max: None,
+            only: None,
             folder,
             ports: Ports::free(),
         }
@@ -89,6 +91,12 @@ impl ScopegateBuilder {
         self
     }
 
+    /// The one part of the program that runs.
+    pub(crate) fn only(mut self, part: &'static str) -> Self {
+        self.only = Some(part);
+        self
+    }
+
     /// The folder, for what the configuration names by its whole path.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -104,12 +112,15 @@ impl ScopegateBuilder {
     /// Starts it.
     pub(crate) fn start_without_waiting(self) -> Scopegate {
         for (name, content) in &self.files {
-            fs::write(self.folder.path().join(name), content).expect("a file can be written");
+            let path = self.folder.path().join(name);
+            let parent = path.parent().expect("it is in the folder");
+            fs::create_dir_all(parent).expect("a folder can be made");
+            fs::write(path, content).expect("a file can be written");
         }
         let gate = |config: &str| with_ports(config, self.ports);
         let config = self.folder.path().join("scopegate.yaml");
         fs::write(&config, gate(&self.config)).expect("the configuration can be written");
-        let process = serve(self.folder.path(), &self.environment, self.files_max);
+        let process = serve(self.folder.path(), &self.environment, self.files_max, self.only);
         Scopegate {
             process,
             ports: self.ports,
@@ -118,7 +129,12 @@ impl ScopegateBuilder {
     }
 }
 
-fn serve(folder: &Path, environment: &[(&'static str, String)], files_max: Option<u32>) -> Process {
+fn serve(
+    folder: &Path,
+    environment: &[(&'static str, String)],
+    files_max: Option<u32>,
+    only: Option<&'static str>,
+) -> Process {
     let program = env!("CARGO_BIN_EXE_scopegate");
     let mut command = Command::new(if files_max.is_some() { "sh" } else { program });
     if let Some(count) = files_max {
@@ -127,6 +143,7 @@ fn serve(folder: &Path, environment: &[(&'static str, String)], files_max: Optio
     }
     command
         .args(["serve", "-c", "scopegate.yaml"])
+        .args(only.into_iter().flat_map(|part| ["--only", part]))
         .current_dir(folder)
         .env("RUST_BACKTRACE", "0");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -164,7 +181,7 @@ impl Scopegate {
     /// Starts it again where it left off, after it has ended.
     pub(crate) async fn restart(self) -> Self {
         let gate = Self {
-            process: serve(self.folder.path(), &[], None),
+            process: serve(self.folder.path(), &[], None, None),
             ..self
         };
         gate.ready().await;
