@@ -272,7 +272,8 @@ impl<C: Checks> Call<C> {
 
     fn denied(&mut self, denial: Denial) -> Bytes {
         let message = self.message.clone();
-        let facts = view::read(&message).ok();
+        // Guarded too: this is where a panic is answered, and the reader may be what panicked.
+        let facts = catch_unwind(|| view::read(&message).ok()).unwrap_or(None);
         let decided = self.undecided(denial);
         self.answer(decided, facts.as_ref())
     }

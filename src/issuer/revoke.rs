@@ -35,17 +35,15 @@ pub(super) async fn answer(
     let Some((jti, until)) = own_token(endpoint, &client.client().id, token, now) else {
         return Ok(());
     };
+    let mut told = Note::new(endpoint.server.id.as_str());
+    told.client = Some(client.client().id.clone());
+    told.set("jti", json!(jti.as_str()));
+    let event = told.event(issuer, AuditKind::TokenRevoked, None);
     let revocation = Revocation::Token {
         server: endpoint.server.id.clone(),
         jti,
         until,
     };
-    let mut told = Note::new(endpoint.server.id.as_str());
-    told.client = Some(client.client().id.clone());
-    if let Revocation::Token { jti, .. } = &revocation {
-        told.set("jti", json!(jti.as_str()));
-    }
-    let event = told.event(issuer, AuditKind::TokenRevoked, None);
     // INVARIANT: the store first. Were it the table, a crash in between would bring a token back to
     // life whose death the gate has shown already.
     let stored = issuer.services.store.store.revoke(&revocation, &event).await;

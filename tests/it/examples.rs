@@ -1,5 +1,6 @@
 //! The contract by example: each file under `examples/` behaves as its own comments say, unchanged.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use scopegate::config::source::System;
@@ -37,7 +38,7 @@ fn marks(text: &str) -> Vec<(u32, usize, usize)> {
 fn the_examples_are_those_of_the_contract() {
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/examples");
     if !contract.is_dir() {
-        println!("skipped: the contract is not beside this checkout");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the contract is not beside this checkout");
         return;
     }
     for name in [

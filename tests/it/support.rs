@@ -5,6 +5,7 @@
 //! for an event and has a deadline: nothing sleeps for a fixed time and hopes.
 
 pub(crate) mod checks;
+pub(crate) mod collector;
 pub(crate) mod envoy;
 pub(crate) mod h2_client;
 pub(crate) mod http1;

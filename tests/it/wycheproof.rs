@@ -3,6 +3,7 @@
 //! Read from `../shared/vectors` beside the project, or from the folder that `SCOPEGATE_VECTORS`
 //! names. Without either the tests say that they were skipped.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -26,7 +27,8 @@ fn vectors(file: &str) -> Option<Value> {
     match std::fs::read(&path) {
         Ok(text) => Some(serde_json::from_slice(&text).expect("the vectors are JSON")),
         Err(error) => {
-            eprintln!("SKIPPED: no vectors at {}: {error}", path.display());
+            // Past the capture of the test harness, so that it is seen.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: no vectors at {}: {error}", path.display());
             None
         }
     }

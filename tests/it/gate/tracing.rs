@@ -1,40 +1,12 @@
 //! One trace: Envoy's span, and the gate's beneath it, at a real collector.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
-
 use super::stage::{LAB, strict};
+use crate::support::collector::collector;
 use crate::support::envoy::EnvoyBuilder;
-use crate::support::peers::{free_port, rotel};
-use crate::support::process::Process;
 use crate::support::scopegate::ScopegateBuilder;
 use crate::support::tokens::Server;
 use crate::support::upstream::Upstream;
 use crate::support::wait;
-
-/// The collector, printing each span that it gets.
-fn collector(folder: &std::path::Path) -> (Process, SocketAddr) {
-    let grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let mut command = Command::new(rotel());
-    command.args([
-        "start",
-        "--exporter",
-        "blackhole",
-        "--debug-log",
-        "traces",
-        "--debug-log-verbosity",
-        "detailed",
-    ]);
-    command.args([
-        "--otlp-grpc-endpoint",
-        &grpc.to_string(),
-        "--otlp-http-endpoint",
-        &http.to_string(),
-    ]);
-    command.current_dir(folder);
-    (Process::spawn("rotel", command, folder), grpc)
-}
 
 /// The spans in the collector's output: service or span name, trace id, span id, parent's id.
 #[derive(Debug, Clone, Default)]
