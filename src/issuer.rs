@@ -389,6 +389,8 @@ impl Note {
             server: self.server,
             client: self.client,
             error_id,
+            actor: None,
+            target: None,
             detail: Value::Object(self.detail),
         }
     }

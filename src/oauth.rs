@@ -25,8 +25,10 @@ pub mod grant;
 pub mod keyring;
 pub mod metadata;
 pub mod redirect;
+pub mod refresh;
 pub mod request;
 pub mod token;
+pub mod user;
 
 #[cfg(test)]
 pub(crate) mod sample;

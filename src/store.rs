@@ -10,7 +10,9 @@
 //! The gate never asks the store anything: what it needs is in memory ([`crate::revocation`],
 //! [`crate::keys`]), so that a store that is away costs no check.
 
+pub mod grants;
 pub mod memory;
+pub mod objects;
 pub mod open;
 pub mod seal;
 pub mod settings;
@@ -26,12 +28,21 @@ use crate::model::id::{AuthorizationServerId, Kid};
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
+use crate::store::grants::GrantStore;
+use crate::store::objects::{AuditStore, DirectoryStore, ObjectStore};
 
 /// What a call of the store gives, later.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// What a call that a store does not have yet answers.
+fn not_built<T: Send + 'static>() -> StoreFuture<'static, T> {
+    Box::pin(std::future::ready(Err(StoreError::Corrupt(
+        "this store does not keep that yet",
+    ))))
+}
+
 /// The interface. `Arc<dyn Store>` is how it is held.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send + Sync + 'static {
     /// Every key of an authorization server.
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>>;
 

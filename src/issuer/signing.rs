@@ -202,6 +202,8 @@ impl ServerKeys {
             server: Some(self.server.clone()),
             client: None,
             error_id: None,
+            actor: None,
+            target: None,
             detail: json!({ "steps": steps }),
         }
     }

@@ -509,6 +509,11 @@ fn full<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
     ))))
 }
 
+impl crate::store::grants::GrantStore for FullStore {}
+impl crate::store::objects::ObjectStore for FullStore {}
+impl crate::store::objects::DirectoryStore for FullStore {}
+impl crate::store::objects::AuditStore for FullStore {}
+
 impl Store for FullStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
         self.0.keys(server)

@@ -91,6 +91,10 @@ identifiers! {
     Jti;
     /// A key identifier (RFC 7517 section 4.5).
     Kid;
+    /// A user of the directory: opaque, and never given to another user. The `uid` of Okta's profile.
+    UserId;
+    /// What a user agreed to, and the family of tokens that descends from it: the `sid` of its tokens.
+    GrantId;
     /// The name of an API of the configuration: a group of endpoints offered together.
     ApiName;
     /// A route's name in logs, metrics and metadata, for example `GET /transfers/{id}`.

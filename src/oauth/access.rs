@@ -30,7 +30,7 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::claims::Claim;
 use crate::oauth::client::Client;
-use crate::oauth::declared::{Consent, TokenProfile};
+use crate::oauth::declared::{Consent, ServerOptions, TokenProfile};
 use crate::oauth::grant::GrantType;
 
 /// The longest life of an access token: a day.
@@ -93,6 +93,8 @@ pub struct Server {
     pub claims: Vec<Claim>,
     /// Its access policies, in order.
     pub policies: Vec<Policy>,
+    /// What few servers say.
+    pub options: ServerOptions,
 }
 
 impl Server {

@@ -7,13 +7,14 @@
 //! - It deliberately knows no HTTP: where a credential stood is [`crate::oauth::request`]'s matter.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 
 use crate::model::digest::Digest;
 use crate::model::id::ClientId;
 use crate::model::secret::Secret;
-use crate::oauth::declared::ClientKind;
+use crate::oauth::declared::{ClientKind, ClientOptions};
 use crate::oauth::grant::GrantType;
 
 /// How many secrets a client may have: two overlap while one is replaced. Also the number of
@@ -37,6 +38,8 @@ pub struct Client {
     pub assigned_groups: BTreeSet<String>,
     /// The users, by login, that may use it.
     pub assigned_users: BTreeSet<String>,
+    /// What few clients say.
+    pub options: Arc<ClientOptions>,
 }
 
 /// How a client proves itself.
@@ -96,6 +99,7 @@ mod tests {
             credentials: Credentials::Secrets(secrets.iter().map(|text| Digest::of(text.as_bytes())).collect()),
             assigned_groups: BTreeSet::new(),
             assigned_users: BTreeSet::new(),
+            options: Arc::default(),
         }
     }
 

@@ -39,6 +39,47 @@ pub struct AuthorizationServerDeclaration {
     pub claims: Vec<ClaimDeclaration>,
     /// Its access policies, in order: the first rule that matches decides.
     pub policies: Vec<PolicyDeclaration>,
+    /// What few servers say.
+    pub options: ServerOptions,
+}
+
+/// What few authorization servers say.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    /// The name that people see.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Inactive: every endpoint answers as if it did not exist.
+    pub inactive: bool,
+    /// Resources beside the audience that a token may be for (RFC 8707), compared exactly.
+    pub resources: Vec<Located<String>>,
+    /// Issuers whose assertions are a grant (RFC 7523 section 2.1).
+    pub trusted_issuers: Vec<TrustedIssuerDeclaration>,
+    /// Authorization servers of ours whose tokens may be exchanged here (RFC 8693); always also its own.
+    pub associated_servers: Vec<Located<AuthorizationServerId>>,
+    /// How many actors a chain of delegation may have (RFC 8693 section 4.1); 4 if not said.
+    pub actors_max: Option<u32>,
+}
+
+/// An issuer whose assertions are a grant.
+#[derive(Debug, Clone)]
+pub struct TrustedIssuerDeclaration {
+    /// The `iss` of its assertions.
+    pub issuer: Located<String>,
+    /// Its keys.
+    pub keys: KeysDeclaration,
+    /// The claim that holds the login of the user; `sub` if not said.
+    pub subject_claim: Option<String>,
+}
+
+/// Where the public keys of a peer are.
+#[derive(Debug, Clone)]
+pub enum KeysDeclaration {
+    /// Here (RFC 7517 section 5), as JSON.
+    Jwks(Located<serde_json::Value>),
+    /// At this URL.
+    JwksUri(Located<url::Url>),
 }
 
 /// How an authorization server signs.
@@ -189,6 +230,87 @@ pub struct ClientDeclaration {
     pub assigned_groups: Vec<Located<String>>,
     /// The users, by login, that may use it.
     pub assigned_users: Vec<Located<String>>,
+    /// What few clients say.
+    pub options: ClientOptions,
+}
+
+/// What few clients say. The names are those of RFC 7591 section 2 and its extensions.
+#[derive(Debug, Clone, Default)]
+pub struct ClientOptions {
+    /// The name that people see.
+    pub name: Option<String>,
+    /// Inactive: it does not authenticate.
+    pub inactive: bool,
+    /// How it authenticates; a confidential client that does not say may send its secret by Basic or in the body.
+    pub authentication: Option<Located<AuthenticationMethod>>,
+    /// Its public keys.
+    pub keys: Option<KeysDeclaration>,
+    /// Its secrets where they must be readable by us (`client_secret_jwt`), instead of their digests.
+    pub shared_secrets: Vec<Located<Secret<String>>>,
+    /// The subject of its certificate (RFC 8705 section 2.1.2).
+    pub tls_subject: Option<TlsSubject>,
+    /// Tokens are bound to a DPoP key always (RFC 9449 section 5.2).
+    pub dpop_bound_access_tokens: bool,
+    /// Tokens are bound to the certificate that the client shows (RFC 8705 section 3.4).
+    pub certificate_bound_access_tokens: bool,
+    /// How its refresh tokens change.
+    pub refresh: RefreshRotation,
+    /// The audiences that it is a resource server of, and may introspect tokens for; `*` is every one.
+    pub audiences: Vec<Located<String>>,
+    /// Whether a person is asked for consent.
+    pub asks_consent: bool,
+}
+
+/// How a client authenticates (RFC 7591 section 2, RFC 8705 section 2.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthenticationMethod {
+    /// `none`: it only names itself.
+    None,
+    /// `client_secret_basic`.
+    ClientSecretBasic,
+    /// `client_secret_post`.
+    ClientSecretPost,
+    /// `client_secret_jwt`.
+    ClientSecretJwt,
+    /// `private_key_jwt`.
+    PrivateKeyJwt,
+    /// `tls_client_auth`.
+    TlsClientAuth,
+    /// `self_signed_tls_client_auth`.
+    SelfSignedTlsClientAuth,
+}
+
+/// The one subject that a certificate must have (RFC 8705 section 2.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSubject {
+    /// `tls_client_auth_subject_dn`, as RFC 4514 writes it.
+    Dn(String),
+    /// `tls_client_auth_san_dns`.
+    SanDns(String),
+    /// `tls_client_auth_san_uri`.
+    SanUri(String),
+    /// `tls_client_auth_san_ip`.
+    SanIp(String),
+    /// `tls_client_auth_san_email`.
+    SanEmail(String),
+}
+
+/// How refresh tokens change (okta-model section 6, `refresh_token`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefreshRotation {
+    /// Each use gives a new one; a static one stays.
+    pub rotates: bool,
+    /// For how long the last one is still answered, with the same successor; 0 to 60 seconds.
+    pub grace: Duration,
+}
+
+impl Default for RefreshRotation {
+    fn default() -> Self {
+        Self {
+            rotates: true,
+            grace: Duration::from_secs(30),
+        }
+    }
 }
 
 /// What kind of app a client is.

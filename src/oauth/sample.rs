@@ -7,9 +7,9 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
 use crate::oauth::declared::{
-    AuthorizationServerDeclaration, ClaimDeclaration, ClaimPlace, ClientDeclaration, ClientKind,
+    AuthorizationServerDeclaration, ClaimDeclaration, ClaimPlace, ClientDeclaration, ClientKind, ClientOptions,
     ClientSecretDeclaration, Consent, IssuerDeclaration, PolicyClients, PolicyDeclaration, RefreshDeclaration,
-    RuleDeclaration, RuleScopes, ScopeDeclaration, SigningDeclaration, TokenProfile, UserDeclaration,
+    RuleDeclaration, RuleScopes, ScopeDeclaration, ServerOptions, SigningDeclaration, TokenProfile, UserDeclaration,
 };
 
 pub(crate) fn text(value: &str) -> Located<String> {
@@ -94,6 +94,7 @@ pub(crate) fn server(
         scopes,
         claims: Vec::new(),
         policies,
+        options: ServerOptions::default(),
     }
 }
 
@@ -117,6 +118,7 @@ pub(crate) fn client(id: &str, kind: ClientKind, grants: &[&str]) -> ClientDecla
         secrets: if confidential { vec![secret] } else { Vec::new() },
         assigned_groups: if signs_in { texts(&["customers"]) } else { Vec::new() },
         assigned_users: Vec::new(),
+        options: ClientOptions::default(),
     }
 }
 

@@ -82,6 +82,11 @@ impl State {
     }
 }
 
+impl crate::store::grants::GrantStore for MemoryStore {}
+impl crate::store::objects::ObjectStore for MemoryStore {}
+impl crate::store::objects::DirectoryStore for MemoryStore {}
+impl crate::store::objects::AuditStore for MemoryStore {}
+
 impl Store for MemoryStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
         self.run(|state| {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 
 use crate::entropy;
@@ -19,7 +20,10 @@ const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 12;
 
 /// The key that seals private keys.
-pub struct SealingKey(LessSafeKey);
+pub struct SealingKey {
+    sealing: LessSafeKey,
+    root: hmac::Key,
+}
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +46,11 @@ impl SealingKey {
     #[must_use]
     pub fn from_bytes(bytes: &Secret<[u8; 32]>) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, bytes.expose_secret()).expect("32 bytes are a key of AES-256");
-        Self(LessSafeKey::new(key))
+        let root = hmac::Key::new(hmac::HMAC_SHA256, bytes.expose_secret());
+        Self {
+            sealing: LessSafeKey::new(key),
+            root,
+        }
     }
 
     /// A new key.
@@ -63,6 +71,17 @@ impl SealingKey {
         Ok(Self::from_bytes(&Secret::new(bytes)))
     }
 
+    /// A keyed digest of a message for one purpose. What one purpose yields says nothing about another, and the
+    /// store holds nothing that it could be made from.
+    #[must_use]
+    pub fn mac(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        let derived = hmac::sign(&self.root, format!("scopegate mac 1: {purpose}").as_bytes());
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), message);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
+    }
+
     /// Seals. `context` names what it is and where it stands.
     ///
     /// # Panics
@@ -72,7 +91,7 @@ impl SealingKey {
         let nonce: [u8; NONCE_BYTES] = entropy::random_bytes();
         let mut text = plain.expose_secret().clone();
         let tag = self
-            .0
+            .sealing
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut text)
             .expect("a text of this size can be sealed");
         let mut sealed = Vec::with_capacity(1 + NONCE_BYTES + text.len() + tag.as_ref().len());
@@ -96,7 +115,7 @@ impl SealingKey {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let mut text = text.to_vec();
         let plain = self
-            .0
+            .sealing
             .open_in_place(nonce, Aad::from(context), &mut text)
             .map_err(|_| NotOpened)?;
         let length = plain.len();

@@ -155,6 +155,11 @@ impl SqliteStore {
     }
 }
 
+impl crate::store::grants::GrantStore for SqliteStore {}
+impl crate::store::objects::ObjectStore for SqliteStore {}
+impl crate::store::objects::DirectoryStore for SqliteStore {}
+impl crate::store::objects::AuditStore for SqliteStore {}
+
 impl Store for SqliteStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
         Box::pin(async move {
@@ -392,6 +397,8 @@ fn audit_event(row: &SqliteRow) -> Result<AuditEvent, StoreError> {
             .map_err(|_| corrupt("authorization server"))?,
         client: client.map(ClientId::parse).transpose().map_err(|_| corrupt("client"))?,
         error_id: row.try_get("error_id")?,
+        actor: None,
+        target: None,
         detail: serde_json::from_str(row.try_get("detail")?).map_err(|_| corrupt("audit detail"))?,
     })
 }

@@ -44,6 +44,8 @@ fn event(kind: AuditKind, error_id: Option<&str>) -> AuditEvent {
         server: Some(server()),
         client: Some(ClientId::parse("it's \"quoted\"; DROP TABLE audit;--").expect("valid")),
         error_id: error_id.map(str::to_owned),
+        actor: None,
+        target: None,
         detail: json!({ "reason": "no_matching_policy" }),
     }
 }

@@ -13,6 +13,7 @@ fn client() -> Client {
         credentials: Credentials::Public,
         assigned_groups: std::collections::BTreeSet::new(),
         assigned_users: std::collections::BTreeSet::new(),
+        options: std::sync::Arc::default(),
     }
 }
 

@@ -118,6 +118,7 @@ impl Compiler<'_> {
             credentials: self.credentials(declared),
             assigned_groups: texts(&declared.assigned_groups),
             assigned_users: texts(&declared.assigned_users),
+            options: Arc::new(declared.options.clone()),
         }
     }
 

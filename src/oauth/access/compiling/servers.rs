@@ -51,6 +51,7 @@ impl Compiler<'_> {
             scopes,
             claims,
             policies,
+            options: declared.options.clone(),
         };
         self.rotation(&server, declared.signing.algorithm.location);
         Some(server)
