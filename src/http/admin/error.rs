@@ -16,7 +16,10 @@ use crate::http::reply;
 /// An error, ready to be answered.
 #[derive(Debug, Clone)]
 #[must_use]
-pub(in crate::http) struct ApiError {
+pub(in crate::http) struct ApiError(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     summary: String,
@@ -31,21 +34,21 @@ pub(in crate::http) struct ErrorId(pub(in crate::http) String);
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, summary: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             code,
             summary: summary.into(),
             causes: Vec::new(),
             id: new_id(),
             challenge: None,
-        }
+        }))
     }
 
     /// A value that is not accepted: `object` is what was validated, each cause one mistake.
     pub(in crate::http) fn validation(object: &str, causes: impl IntoIterator<Item = String>) -> Self {
         let summary = format!("Api validation failed: {object}");
         let mut error = Self::new(StatusCode::BAD_REQUEST, "E0000001", summary);
-        error.causes.extend(causes);
+        error.0.causes.extend(causes);
         error
     }
 
@@ -53,7 +56,7 @@ impl ApiError {
     pub(in crate::http) fn malformed(cause: impl Into<String>) -> Self {
         let text = "The request body was not well-formed.";
         let mut error = Self::new(StatusCode::BAD_REQUEST, "E0000003", text);
-        error.causes.push(cause.into());
+        error.0.causes.push(cause.into());
         error
     }
 
@@ -66,9 +69,12 @@ impl ApiError {
     /// As [`Self::forbidden`], because the token lacks a scope (RFC 6750 section 3.1).
     pub(in crate::http) fn insufficient_scope(scope: &str) -> Self {
         let mut error = Self::forbidden();
-        error.causes.push(format!("the access token lacks the scope `{scope}`"));
+        error
+            .0
+            .causes
+            .push(format!("the access token lacks the scope `{scope}`"));
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-        error.challenge = HeaderValue::from_str(&challenge).ok();
+        error.0.challenge = HeaderValue::from_str(&challenge).ok();
         error
     }
 
@@ -105,7 +111,7 @@ impl ApiError {
         } else {
             "Bearer realm=\"management\""
         };
-        error.challenge = Some(HeaderValue::from_static(challenge));
+        error.0.challenge = Some(HeaderValue::from_static(challenge));
         error
     }
 
@@ -119,7 +125,7 @@ impl ApiError {
     pub(in crate::http) fn not_in_this_state(cause: impl Into<String>) -> Self {
         let text = "The operation is not allowed in the current state of the object";
         let mut error = Self::new(StatusCode::FORBIDDEN, "E0000056", text);
-        error.causes.push(cause.into());
+        error.0.causes.push(cause.into());
         error
     }
 
@@ -127,7 +133,7 @@ impl ApiError {
     pub(in crate::http) fn conflict(cause: impl Into<String>) -> Self {
         let text = "The object was changed at the same time: read it and try again";
         let mut error = Self::new(StatusCode::CONFLICT, "SG0000001", text);
-        error.causes.push(cause.into());
+        error.0.causes.push(cause.into());
         error
     }
 
@@ -158,46 +164,47 @@ impl ApiError {
     /// Our fault. The cause goes to the log under the id that the answer has.
     pub(in crate::http) fn internal(cause: &dyn std::error::Error) -> Self {
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "E0000009", "Internal Server Error");
-        tracing::error!(error_id = error.id, error = %cause, "the management API could not complete a request");
+        tracing::error!(error_id = error.0.id, error = %cause, "the management API could not complete a request");
         error
     }
 
     /// One more cause.
     pub(in crate::http) fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.0.causes.push(cause.into());
         self
     }
 
     /// The `errorId`: also that of the audit record, where there is one.
     pub(in crate::http) fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     /// The status.
     pub(in crate::http) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let causes: Vec<_> = self
+        let parts = *self.0;
+        let causes: Vec<_> = parts
             .causes
             .iter()
             .map(|cause| json!({ "errorSummary": cause }))
             .collect();
         let body = json!({
-            "errorCode": self.code,
-            "errorSummary": self.summary,
-            "errorLink": self.code,
-            "errorId": self.id,
+            "errorCode": parts.code,
+            "errorSummary": parts.summary,
+            "errorLink": parts.code,
+            "errorId": parts.id,
             "errorCauses": causes,
         });
-        let mut response = reply::document(self.status, body.to_string());
-        if let Some(challenge) = self.challenge {
+        let mut response = reply::document(parts.status, body.to_string());
+        if let Some(challenge) = parts.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        response.extensions_mut().insert(ErrorId(self.id));
+        response.extensions_mut().insert(ErrorId(parts.id));
         response
     }
 }
