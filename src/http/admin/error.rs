@@ -83,6 +83,7 @@ impl ApiError {
         let text = "The object is declared in the configuration file and is read-only in this API";
         let mut error = Self::new(StatusCode::FORBIDDEN, "SG0000004", text);
         error
+            .0
             .causes
             .push(format!("change the {kind} `{id}` in the file, and reload it"));
         error
