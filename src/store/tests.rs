@@ -3,9 +3,14 @@
 //! A test of the suite asks [`stores`] and makes its claims of each; the memory store is the model ([`model`]).
 
 mod audit;
+mod directory;
+mod grants;
 mod keys;
+mod objects;
 mod revocations;
+mod seen;
 mod sqlite;
+mod together;
 
 use std::any::Any;
 use std::sync::Arc;
