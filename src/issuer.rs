@@ -25,6 +25,7 @@ mod grant;
 pub mod journal;
 pub mod management;
 mod mint;
+pub mod preview;
 mod revoke;
 pub mod settings;
 mod signing;
