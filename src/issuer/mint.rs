@@ -12,6 +12,7 @@ use crate::oauth::claims::{self, ClaimFacts};
 use crate::oauth::declared::ClaimPlace;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::refresh::KeyBinding;
 use crate::oauth::token::{ACCESS_TOKEN_TYPE, AccessToken, access_token_id};
 
 /// The bytes of randomness in a token's identifier.
@@ -26,6 +27,21 @@ pub struct TokenAnswer {
     pub expires_in_seconds: u64,
     /// What it may do.
     pub scope: String,
+    /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
+    pub binding: Option<KeyBinding>,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
+}
+
+impl TokenAnswer {
+    /// `token_type` (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        match self.binding {
+            Some(KeyBinding::Dpop(_)) => "DPoP",
+            Some(KeyBinding::Certificate(_)) | None => "Bearer",
+        }
+    }
 }
 
 /// Mints the access token of a client that acts for itself.
@@ -35,6 +51,8 @@ pub(super) fn mint(
     client: &AuthenticatedClient,
     grant: GrantType,
     granted: &Granted,
+    audiences: &[String],
+    binding: Option<KeyBinding>,
 ) -> Result<TokenAnswer, OAuthError> {
     let client = client.client();
     let facts = ClaimFacts {
@@ -49,7 +67,7 @@ pub(super) fn mint(
     let token = AccessToken {
         profile: endpoint.server.profile,
         issuer: &endpoint.issuer,
-        audience: &endpoint.server.audience,
+        audiences,
         subject: &subject,
         user: None,
         client: &client.id,
@@ -57,6 +75,8 @@ pub(super) fn mint(
         issued_at: issuer.services.clock.now(),
         lifetime: granted.access_token(),
         id: &id,
+        binding,
+        actor: None,
         custom,
     };
     let signer = endpoint
@@ -69,5 +89,7 @@ pub(super) fn mint(
             .map_err(OAuthError::internal)?,
         expires_in_seconds: granted.access_token().as_secs(),
         scope: granted.scopes().to_string(),
+        binding,
+        dpop_nonce: None,
     })
 }

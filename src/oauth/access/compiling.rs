@@ -4,6 +4,8 @@
 //! grants. Yet reading goes on after an error, so that one run shows all of them.
 
 mod clients;
+mod credentials;
+mod options;
 mod policies;
 mod servers;
 
@@ -59,6 +61,9 @@ pub fn compile(declaration: &IssuerDeclaration) -> (Option<Model>, Vec<Finding>)
 /// The names that references are checked against, and what was found so far.
 struct Compiler<'d> {
     clients: BTreeSet<&'d str>,
+    servers: BTreeSet<&'d str>,
+    /// What tokens of the servers may be for.
+    audiences: BTreeSet<&'d str>,
     groups: BTreeSet<&'d str>,
     /// Empty where users live in the store: then a login cannot be checked here.
     logins: BTreeSet<&'d str>,
@@ -72,6 +77,17 @@ impl<'d> Compiler<'d> {
                 .clients
                 .iter()
                 .map(|client| client.id.value.as_str())
+                .collect(),
+            servers: declaration
+                .servers
+                .iter()
+                .map(|server| server.id.value.as_str())
+                .collect(),
+            audiences: declaration
+                .servers
+                .iter()
+                .flat_map(|server| std::iter::once(&server.audience).chain(&server.options.resources))
+                .map(|audience| audience.value.as_str())
                 .collect(),
             groups: BTreeSet::new(),
             logins: declaration.users.iter().map(|user| user.login.value.as_str()).collect(),
