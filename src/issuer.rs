@@ -24,6 +24,7 @@ mod grant;
 pub mod journal;
 mod mint;
 mod peers;
+pub mod preview;
 mod revoke;
 pub mod settings;
 mod signing;

@@ -26,6 +26,7 @@ pub mod error;
 pub mod grant;
 pub mod keyring;
 pub mod metadata;
+pub mod minting;
 pub mod peer_keys;
 pub mod redirect;
 pub mod refresh;
