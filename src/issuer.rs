@@ -24,6 +24,7 @@ mod grant;
 pub mod journal;
 mod keys;
 mod mint;
+pub mod preview;
 mod revoke;
 pub mod settings;
 mod signing;
