@@ -18,12 +18,14 @@
 //!
 //! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
+mod arrival;
 mod authenticate;
 pub mod change;
 pub mod directory;
 mod dpop;
 mod grant;
 pub mod journal;
+mod keys;
 pub mod management;
 mod mint;
 mod peers;
@@ -42,6 +44,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use journal::Journal;
+pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
 pub use signing::{Jwks, KeyFailure};
 
@@ -285,10 +288,10 @@ impl Issuer {
     /// The published key set.
     #[must_use]
     pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
-        self.snapshot
-            .load()
-            .endpoint(server)
-            .map(|endpoint| endpoint.keys.jwks())
+        self.snapshot.load().endpoint(server).map(|endpoint| {
+            endpoint.keys.heed(&self.services.revocations);
+            endpoint.keys.jwks()
+        })
     }
 
     /// A metadata document.
@@ -307,11 +310,16 @@ impl Issuer {
     /// # Errors
     /// [`Failure`] with what the client may be told, and an id for the rest.
     pub async fn token(&self, server: &str, request: &FormRequest<'_>) -> Result<TokenAnswer, Failure> {
+        // Before the snapshot: what is decided by it is no newer than this.
+        let began = self.services.clock.now();
         let snapshot = self.snapshot.load_full();
         let endpoint = snapshot.endpoint(server);
         let mut note = Note::new(server);
         let outcome = match &endpoint {
-            Some(endpoint) => grant::answer(self, &snapshot, endpoint, request, &mut note).await,
+            Some(endpoint) => {
+                let granted = self.grant(&snapshot, endpoint, request, &mut note).await;
+                granted.and_then(|answer| self.alive(endpoint, answer, began))
+            }
             None => Err(access::AccessDenial::UnknownServer.into()),
         };
         let code = match &outcome {
@@ -339,6 +347,17 @@ impl Issuer {
                 })
             }
         }
+    }
+
+    async fn grant(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: &Endpoint,
+        request: &FormRequest<'_>,
+        note: &mut Note,
+    ) -> Result<TokenAnswer, OAuthError> {
+        self.heed_revoked_keys(endpoint).await.map_err(OAuthError::internal)?;
+        grant::answer(self, snapshot, endpoint, request, note).await
     }
 
     /// Revokes a token (RFC 7009). A token that is not this client's, or is none at all, is answered
