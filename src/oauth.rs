@@ -27,6 +27,7 @@ pub mod keyring;
 pub mod metadata;
 pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod request;
 pub mod schema;
 pub mod token;
