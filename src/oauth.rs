@@ -31,8 +31,10 @@ pub mod minting;
 pub mod peer_keys;
 pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod request;
 pub mod resource;
+pub mod schema;
 pub mod token;
 pub mod user;
 
