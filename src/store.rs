@@ -14,6 +14,7 @@ pub mod grants;
 pub mod memory;
 pub mod objects;
 pub mod open;
+pub mod postgres;
 pub mod seal;
 pub mod settings;
 pub mod sqlite;
@@ -273,4 +274,4 @@ impl RevocationRow {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

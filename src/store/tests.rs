@@ -8,12 +8,16 @@ use serde_json::json;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::jose::alg::Algorithm;
 use crate::model::id::{AuthorizationServerId, ClientId, Jti, Kid, Subject};
+use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::memory::MemoryStore;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Changed, Cursor, KeyChange, Store, StoreError, StoredKey};
+
+pub(crate) mod postgres;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_seconds(seconds)
@@ -62,9 +66,14 @@ fn token(jti: &str, until: i64) -> Revocation {
 async fn stores() -> Vec<(&'static str, Arc<dyn Store>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().expect("a folder");
     let sqlite = SqliteStore::open(&folder.path().join("test.db")).await.expect("opens");
+    let password = Secret::new(postgres::PASSWORD.to_owned());
+    let postgres = PostgresStore::open(&postgres::database().url, Some(&password))
+        .await
+        .expect("opens");
     vec![
         ("memory", Arc::new(MemoryStore::new()), None),
         ("sqlite", Arc::new(sqlite), Some(folder)),
+        ("postgres", Arc::new(postgres), None),
     ]
 }
 
