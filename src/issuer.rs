@@ -19,6 +19,7 @@
 //! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
 mod authenticate;
+mod follow;
 mod grant;
 pub mod journal;
 mod mint;
@@ -42,6 +43,7 @@ pub use signing::{Jwks, KeyFailure};
 use crate::audit::{AuditEvent, AuditKind, AuditSink};
 use crate::clock::Clock;
 use crate::entropy;
+use crate::issuer::follow::Followed;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
 use crate::keys::LiveKeys;
@@ -54,8 +56,8 @@ use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
 use crate::revocation::Revocations;
+use crate::store::StoreError;
 use crate::store::open::OpenStore;
-use crate::store::{Cursor, StoreError};
 
 /// What the issuer works with.
 pub struct Services {
@@ -77,6 +79,7 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -170,7 +173,7 @@ impl Issuer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: &IssuerSettings, services: Services) -> Result<Arc<Self>, StartError> {
-        replay(&services).await?;
+        let followed = Followed::replay(&services).await?;
         let empty = Snapshot {
             public_url: settings.public_url.clone(),
             model: Model::default(),
@@ -180,6 +183,7 @@ impl Issuer {
             services,
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)
@@ -400,22 +404,6 @@ fn rotation_of(server: &Server) -> Rotation {
     Rotation {
         algorithm: server.algorithm,
         every: server.rotate_every,
-    }
-}
-
-/// How many revocations are read at a time.
-const REPLAY_PAGE: u32 = 10_000;
-
-/// Puts the revocations of the store into the table, before anything is answered.
-async fn replay(services: &Services) -> Result<(), StoreError> {
-    let mut cursor = Cursor::default();
-    loop {
-        let page = services.store.store.revocations_after(cursor, REPLAY_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        cursor = *last;
-        for (_, revocation) in page {
-            services.revocations.revoke(revocation);
-        }
     }
 }
 

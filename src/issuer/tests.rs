@@ -26,12 +26,12 @@ fn form(body: &str) -> FormRequest<'_> {
     }
 }
 
-async fn mint(issuer: &Issuer) -> TokenAnswer {
+pub(super) async fn mint(issuer: &Issuer) -> TokenAnswer {
     let body = format!("{CREDENTIALS}&scope=transfers:read");
     issuer.token("transfers", &form(&body)).await.expect("granted")
 }
 
-async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
+pub(super) async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
     let body = format!("client_id=nightly-batch&client_secret=secret&token={token}");
     issuer.revoke("transfers", &form(&body)).await
 }

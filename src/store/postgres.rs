@@ -15,6 +15,7 @@ mod connect;
 mod directory;
 mod grants;
 mod keys;
+mod nodes;
 mod objects;
 mod one_time;
 mod prune;
@@ -67,6 +68,13 @@ impl PostgresStore {
     #[cfg(test)]
     pub(super) fn pool(&self) -> PgPool {
         self.pool.clone()
+    }
+
+    /// As if a backup from before the first revocation was restored.
+    #[cfg(test)]
+    pub(crate) async fn go_back_to_no_revocations(&self) {
+        let statements = "DELETE FROM revocation; UPDATE counter SET value = 0 WHERE name = 'revocations'";
+        sqlx::raw_sql(statements).execute(&self.pool).await.expect("writes");
     }
 
     async fn write(&self) -> Result<Transaction<'static, Postgres>, StoreError> {

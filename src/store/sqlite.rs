@@ -3,6 +3,8 @@
 //! `synchronous=FULL` is what makes an acknowledged revocation survive a power cut; it costs a sync
 //! per change, and changes are rare here. Statements are constants with bound values (attack F45).
 
+mod nodes;
+
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
