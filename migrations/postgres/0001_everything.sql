@@ -153,6 +153,13 @@ CREATE TABLE audit_entry (
     hash        BYTEA  NOT NULL
 );
 
+-- A mistake of ours cannot rewrite what happened. Who owns the database can; the chain shows it.
+CREATE FUNCTION audit_entry_is_kept() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
+
+CREATE TRIGGER audit_entry_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entry
+EXECUTE FUNCTION audit_entry_is_kept();
+
 CREATE INDEX audit_entry_at ON audit_entry (at);
 CREATE INDEX audit_entry_error_id ON audit_entry (error_id) WHERE error_id IS NOT NULL;
 

@@ -513,6 +513,17 @@ impl crate::store::grants::GrantStore for FullStore {}
 impl crate::store::objects::ObjectStore for FullStore {}
 impl crate::store::objects::DirectoryStore for FullStore {}
 impl crate::store::objects::AuditStore for FullStore {}
+impl crate::store::nodes::NodeStore for FullStore {
+    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
+        self.0.heads()
+    }
+    fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.0.meta(name)
+    }
+    fn keep_meta<'a>(&'a self, name: &'a str, value: &'a [u8]) -> StoreFuture<'a, Vec<u8>> {
+        self.0.keep_meta(name, value)
+    }
+}
 
 impl Store for FullStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {

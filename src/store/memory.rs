@@ -223,7 +223,7 @@ impl Store for MemoryStore {
 
     fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()> {
         self.run(move |state| {
-            state.denials.extend_from_slice(events);
+            state.deny(events);
             Ok(())
         })
     }
@@ -245,7 +245,6 @@ impl Store for MemoryStore {
                 state.prune_one_times(now),
                 prune(&mut state.seen, |until| *until <= now),
                 prune(&mut state.failures, |row| row.counts_until <= now),
-                state.prune_denials(),
             ];
             Ok(pruned.iter().sum())
         })

@@ -8,7 +8,7 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::time::Timestamp;
 use crate::store::objects::{AuditQuery, AuditStore};
 use crate::store::postgres::{PostgresStore, askable, bounded};
-use crate::store::{StoreError, StoreFuture};
+use crate::store::{AUDIT_DENIALS_MAX, PRUNE_ROWS_MAX, StoreError, StoreFuture};
 
 /// Appends to the chain. Its head stays locked until the commit, so this is the last thing that a transaction does.
 pub(super) async fn append(
@@ -53,14 +53,16 @@ pub(super) async fn append(
     Ok(())
 }
 
+/// Keeps denials, and forgets the oldest beyond their bound.
 pub(super) async fn append_denials(
     transaction: &mut Transaction<'static, Postgres>,
     events: &[AuditEvent],
 ) -> Result<(), StoreError> {
+    let mut last: i64 = 0;
     for event in events {
-        sqlx::query(
+        last = sqlx::query_scalar(
             "INSERT INTO denial (at, kind, server, client, error_id, actor, target_kind, target_id, detail)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
         )
         .bind(event.at.unix_seconds())
         .bind(event.kind.as_str())
@@ -71,9 +73,18 @@ pub(super) async fn append_denials(
         .bind(event.target.as_ref().map(|target| target.kind.as_str()))
         .bind(event.target.as_ref().map(|target| target.id.as_str()))
         .bind(event.detail.to_string())
-        .execute(&mut **transaction)
+        .fetch_one(&mut **transaction)
         .await?;
     }
+    // What another node is just forgetting is left to it.
+    sqlx::query(
+        "DELETE FROM denial WHERE id IN
+         (SELECT id FROM denial WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(last - i64::from(AUDIT_DENIALS_MAX))
+    .bind(i64::from(PRUNE_ROWS_MAX))
+    .execute(&mut **transaction)
+    .await?;
     Ok(())
 }
 

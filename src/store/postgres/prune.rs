@@ -6,7 +6,7 @@
 use sqlx::postgres::PgPool;
 
 use crate::model::time::Timestamp;
-use crate::store::{AUDIT_DENIALS_MAX, GRANT_KEPT, ONE_TIME_KEPT, PRUNE_ROWS_MAX, StoreError};
+use crate::store::{GRANT_KEPT, ONE_TIME_KEPT, PRUNE_ROWS_MAX, StoreError};
 
 /// Each takes the moment before which a row is forgotten, and the most rows.
 const BY_TIME: [(&str, Kept); 6] = [
@@ -66,14 +66,5 @@ pub(super) async fn prune(pool: &PgPool, now: Timestamp) -> Result<u64, StoreErr
             .await?;
         forgotten += done.rows_affected();
     }
-    let denials = sqlx::query(
-        "DELETE FROM denial WHERE id IN
-         (SELECT id FROM denial WHERE id <= (SELECT id FROM denial ORDER BY id DESC LIMIT 1 OFFSET $1)
-          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(i64::from(AUDIT_DENIALS_MAX))
-    .bind(i64::from(PRUNE_ROWS_MAX))
-    .execute(pool)
-    .await?;
-    Ok(forgotten + denials.rows_affected())
+    Ok(forgotten)
 }
