@@ -7,6 +7,7 @@ mod directory;
 mod grants;
 mod keys;
 mod objects;
+mod pruning;
 mod revocations;
 mod seen;
 mod sqlite;
