@@ -6,6 +6,7 @@ mod audit;
 mod directory;
 mod grants;
 mod keys;
+mod model;
 mod objects;
 mod pruning;
 mod revocations;
