@@ -21,7 +21,7 @@ use super::{DATABASE, at, follow, grant, grant_id, integrity, process, record, s
 const ROUNDS: u32 = 100;
 
 /// The most acknowledgements that a process lives for.
-const ACKNOWLEDGED_MAX: u64 = 120;
+const ACKNOWLEDGED_MAX: u64 = 80;
 
 /// The tasks of a process: what may be under way, unacknowledged, when it dies.
 const TASKS: u32 = 8;
@@ -48,6 +48,8 @@ fn writes_until_it_is_killed() {
         .enable_all()
         .build()
         .expect("a runtime");
+    // The harness has begun a line.
+    println!();
     runtime.block_on(async {
         let store = SqliteStore::open(Path::new(&database)).await.expect("opens");
         let own = std::process::id();
@@ -119,7 +121,7 @@ struct History {
     revoked: BTreeSet<String>,
     /// The generations of each shared grant that somebody got the successor of.
     rotated: BTreeMap<String, BTreeSet<u32>>,
-    /// Of this round alone.
+    /// The codes of this round alone.
     fresh: Vec<String>,
 }
 
@@ -130,7 +132,7 @@ impl History {
             ["redeemed", code, by] => {
                 let before = self.redeemed.insert(code.to_owned(), by.to_owned());
                 assert_eq!(before, None, "the code {code} was accepted twice");
-                self.fresh.push(by.to_owned());
+                self.fresh.push(code.to_owned());
             }
             ["rotated", grant, generation] => {
                 let generations = self.rotated.entry(grant.to_owned()).or_default();
@@ -144,25 +146,10 @@ impl History {
         }
     }
 
-    /// Holds the file to what was said.
+    /// Holds the file to what was said since the last time.
     async fn check(&mut self, store: &SqliteStore, rounds: u32) {
-        for id in self.fresh.drain(..).chain(self.revoked.iter().cloned()) {
-            let kept = store.grant(&grant_id(&id)).await.expect("reads");
-            let kept = kept.unwrap_or_else(|| panic!("the grant {id} was acknowledged and is lost"));
-            if self.revoked.contains(&id) {
-                assert!(
-                    kept.revoked_at.is_some(),
-                    "the revocation of {id} was acknowledged and is lost"
-                );
-            }
-        }
-        for (code, by) in &self.redeemed {
-            let kept = store
-                .one_time(OneTimeKind::AuthorizationCode, &Digest::of(code.as_bytes()))
-                .await;
-            let used_by = kept.expect("reads").and_then(|code| code.used_by);
-            assert_eq!(used_by, Some(grant_id(by)), "the code {code} was used");
-        }
+        let fresh = std::mem::take(&mut self.fresh);
+        self.check_kept(store, &fresh).await;
         for id in SHARED {
             let generation = store
                 .grant(&grant_id(id))
@@ -180,6 +167,29 @@ impl History {
             assert!(
                 unsaid <= (rounds * TASKS) as usize,
                 "{unsaid} rotations of {id} that nobody asked for"
+            );
+        }
+    }
+
+    /// Codes that were redeemed, and the grants that came of them.
+    async fn check_kept(&self, store: &SqliteStore, codes: &[String]) {
+        for code in codes {
+            let by = grant_id(&self.redeemed[code]);
+            let kept = store
+                .one_time(OneTimeKind::AuthorizationCode, &Digest::of(code.as_bytes()))
+                .await;
+            let used_by = kept.expect("reads").and_then(|code| code.used_by);
+            assert_eq!(
+                used_by.as_ref(),
+                Some(&by),
+                "the use of {code} was acknowledged and is lost"
+            );
+            let kept = store.grant(&by).await.expect("reads");
+            let kept = kept.unwrap_or_else(|| panic!("the grant {by} was acknowledged and is lost"));
+            let is_revoked = self.revoked.contains(by.as_str());
+            assert!(
+                !is_revoked || kept.revoked_at.is_some(),
+                "the end of {by} was acknowledged and is lost"
             );
         }
     }
@@ -265,6 +275,8 @@ fn attack_g01_case_153_a_hundred_kills_lose_nothing_acknowledged_and_accept_noth
                 _ => None,
             })
             .collect();
+        let codes: Vec<String> = history.redeemed.keys().cloned().collect();
+        history.check_kept(&store, &codes).await;
         let lost: Vec<_> = history.revoked.difference(&dead).collect();
         assert!(lost.is_empty(), "revoked, and the gate is not told: {lost:?}");
         store.close().await;
