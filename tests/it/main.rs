@@ -15,5 +15,6 @@ mod deploy;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod store;
 mod support;
 mod wycheproof;
