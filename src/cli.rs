@@ -15,14 +15,23 @@ use crate::config::source::System;
 use crate::config::{self, Settings};
 
 pub mod access;
+pub mod api;
 mod assume;
 pub mod check;
+pub mod clients;
 pub mod explain;
+pub mod groups;
+pub mod keys;
+pub mod logs;
 pub mod preview;
+mod remote;
 pub mod schema;
 pub mod serve;
+pub mod servers;
 mod table;
 pub mod test;
+pub mod token;
+pub mod users;
 
 /// The gate and the pass office in one small program.
 ///
@@ -45,6 +54,14 @@ enum Command {
     Test(test::TestArgs),
     Access(access::AccessArgs),
     Preview(preview::PreviewArgs),
+    Token(token::TokenArgs),
+    Servers(servers::ServersArgs),
+    Clients(clients::ClientsArgs),
+    Users(users::UsersArgs),
+    Groups(groups::GroupsArgs),
+    Keys(keys::KeysArgs),
+    Logs(logs::LogsArgs),
+    Api(api::ApiArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -78,6 +95,14 @@ pub fn run() -> ExitCode {
         Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out),
         Command::Preview(args) => preview::run(&args, out),
+        Command::Token(args) => token::run(&args, out),
+        Command::Servers(args) => servers::run(&args, out),
+        Command::Clients(args) => clients::run(&args, out),
+        Command::Users(args) => users::run(&args, out),
+        Command::Groups(args) => groups::run(&args, out),
+        Command::Keys(args) => keys::run(&args, out),
+        Command::Logs(args) => logs::run(&args, out),
+        Command::Api(args) => api::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! The operator's tools, as the built program: what they print, and how they end.
 
 mod preview;
+mod token;
 
 use std::process::{Command, Output};
 
