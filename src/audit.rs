@@ -1,15 +1,19 @@
 //! What must be recorded: who asked for what, and what became of it.
 //!
 //! - A **durable** event is stored in the same transaction as the change that it tells of: a key
-//!   that rolled, a token that was revoked. There is no change without its record.
+//!   that rolled, a token that was revoked. There is no change without its record. Its entry is
+//!   chained to the one before it ([`chained`]), so that nobody changes the log unseen.
 //! - A **denial by policy** is stored with its trace under the `error_id` that the client got, in the
 //!   background and within bounds: a client that is refused in a loop must not fill the disk.
 //! - A **granted token** goes to the log alone: no row is written per access token.
 //!
 //! An event never holds a credential. The names of the kinds are those of Okta's system log.
 
+mod chain;
+
 use serde_json::Value;
 
+pub use crate::audit::chain::{AuditEntry, BEFORE_FIRST, ChainBreak, ChainEnd, chained, verify};
 use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::time::Timestamp;
 

@@ -20,6 +20,7 @@ pub mod access;
 pub mod claims;
 pub mod client;
 pub mod declared;
+pub mod document;
 pub mod error;
 pub mod grant;
 pub mod keyring;

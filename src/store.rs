@@ -65,14 +65,16 @@ pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send +
     /// The revocations after this place, oldest first, at most `limit` of them.
     fn revocations_after(&self, cursor: Cursor, limit: u32) -> StoreFuture<'_, Vec<(Cursor, Revocation)>>;
 
-    /// Appends audit records.
+    /// Keeps denials, each for its `error_id`. They are no part of the chain: they change nothing, and as there is no
+    /// end of them only the newest [`AUDIT_DENIALS_MAX`] are kept.
     fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()>;
 
-    /// The audit records of one `error_id`.
+    /// The audit records of one `error_id`: denials first, then durable ones, each as they came.
     fn audit_of_error<'a>(&'a self, error_id: &'a str) -> StoreFuture<'a, Vec<AuditEvent>>;
 
-    /// Forgets revocations that can kill no living token any more, and the oldest denials beyond
-    /// [`AUDIT_DENIALS_MAX`]; at most [`PRUNE_ROWS_MAX`] rows of each. Gives how many were forgotten.
+    /// Forgets what cannot matter any more, at most [`PRUNE_ROWS_MAX`] rows of each: revocations that can kill no
+    /// living token, grants [`GRANT_KEPT`] and things good for one use [`ONE_TIME_KEPT`] after their end, what was
+    /// seen once and can be shown no more, and failures that are no longer counted. Gives how many were forgotten.
     fn prune(&self, now: Timestamp) -> StoreFuture<'_, u64>;
 }
 
@@ -81,6 +83,12 @@ pub const AUDIT_DENIALS_MAX: u32 = 100_000;
 
 /// The most rows that one [`Store::prune`] takes of one table: it must not hold writers up.
 pub const PRUNE_ROWS_MAX: u32 = 10_000;
+
+/// For how long a grant is kept after its end or revocation: as long as a token that came of it may live.
+pub const GRANT_KEPT: Duration = DEAD_SINCE_KEPT;
+
+/// For how long a thing that is good for one use is kept after its end: who shows a stolen code late is still seen.
+pub const ONE_TIME_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// For how long a revocation is kept after the moment that it speaks of: longer than any access token
 /// lives (31 days, as [`crate::revocation::RevocationSettings`] has it).
@@ -156,6 +164,9 @@ pub enum StoreError {
     /// The database holds a value that we never write.
     #[error("the store holds a value that cannot be read: {0}")]
     Corrupt(&'static str),
+    /// The identifier of a new thing belongs to another one: identifiers are random, so nobody is told whose.
+    #[error("the identifier of a new {0} is taken")]
+    Taken(&'static str),
     /// A file or folder cannot be made or opened.
     #[error("`{path}` cannot be opened: {source}")]
     File {

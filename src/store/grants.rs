@@ -12,7 +12,7 @@ use crate::store::{StoreFuture, not_built};
 
 /// Grants and their refresh tokens.
 pub trait GrantStore: Send + Sync {
-    /// Keeps a new grant.
+    /// Keeps a new grant. An identifier that is taken is [`crate::store::StoreError::Taken`].
     fn insert_grant<'a>(&'a self, grant: &'a GrantRecord) -> StoreFuture<'a, ()> {
         not_built()
     }
@@ -22,14 +22,14 @@ pub trait GrantStore: Send + Sync {
         not_built()
     }
 
-    /// The refresh token of this generation gets its successor, if it is still current and the grant is alive:
-    /// one winner, however many callers and nodes.
+    /// The refresh token of this generation gets its successor, if it is still current and the grant is alive,
+    /// neither revoked nor past one of its ends: one winner, however many callers and nodes.
     fn rotate_grant<'a>(&'a self, rotation: &'a Rotation<'a>) -> StoreFuture<'a, Rotated> {
         not_built()
     }
 
     /// Ends all grants of a kind, with the revocations of their tokens and the audit records, in one transaction.
-    /// Gives the grants that were alive.
+    /// Gives the grants that this call ended, by identifier; the facts and records are kept whether there are any.
     fn revoke_grants<'a>(
         &'a self,
         which: &'a GrantSelector,
@@ -40,7 +40,7 @@ pub trait GrantStore: Send + Sync {
         not_built()
     }
 
-    /// Live grants of a kind after this one, by identifier.
+    /// Grants of a kind that are not revoked, after this one, by identifier. Who asks looks at their ends.
     fn grants<'a>(
         &'a self,
         which: &'a GrantSelector,
@@ -50,7 +50,8 @@ pub trait GrantStore: Send + Sync {
         not_built()
     }
 
-    /// Keeps a thing that is good for one use: a code.
+    /// Keeps a thing that is good for one use: a code. One that is kept already is
+    /// [`crate::store::StoreError::Taken`].
     fn put_one_time<'a>(&'a self, thing: &'a OneTime) -> StoreFuture<'a, ()> {
         not_built()
     }
@@ -72,7 +73,7 @@ pub trait GrantStore: Send + Sync {
     }
 
     /// Uses it, and keeps the grant that comes of it in the same transaction: one winner. `by` is kept for who
-    /// comes second.
+    /// comes second. Whether it has ended is for the caller to see before ([`GrantStore::one_time`]).
     fn use_one_time<'a>(
         &'a self,
         kind: OneTimeKind,
@@ -83,13 +84,14 @@ pub trait GrantStore: Send + Sync {
         not_built()
     }
 
-    /// Whether nobody has shown this before, on any node; from now until `until` nobody may again.
+    /// Whether nobody has shown this before, on any node; from now until `until` nobody may again. An entry holds
+    /// until it is pruned, which is never before its `until`.
     fn first_use<'a>(&'a self, purpose: ReplayPurpose, digest: &'a Digest, until: Timestamp) -> StoreFuture<'a, bool> {
         not_built()
     }
 
     /// Counts a failed attempt under this key and gives how many there are since the last success or pause.
-    /// A key that has had no failure for `window` starts from nothing.
+    /// A key that has had no failure for `window` starts from nothing. A clock that goes back moves no failure back.
     fn count_failure<'a>(
         &'a self,
         key: &'a Digest,

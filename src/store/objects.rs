@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+pub use crate::audit::AuditEntry;
 use crate::audit::AuditEvent;
 use crate::model::id::UserId;
 use crate::model::time::Timestamp;
@@ -21,7 +22,8 @@ pub trait ObjectStore: Send + Sync {
         not_built()
     }
 
-    /// Applies all of these changes with their revocations and audit records, or none of them.
+    /// Applies all of these changes with their revocations and audit records, or none of them. A group that is
+    /// removed takes its memberships with it.
     fn change_objects<'a>(
         &'a self,
         changes: &'a [ObjectChange],
@@ -44,7 +46,7 @@ pub trait DirectoryStore: Send + Sync {
         not_built()
     }
 
-    /// A user by login; the login is compared in lower case.
+    /// A user by login; the login is compared in lower case, which is how it is kept.
     fn user_by_login<'a>(&'a self, login: &'a str) -> StoreFuture<'a, Option<UserRecord>> {
         not_built()
     }
@@ -80,7 +82,8 @@ pub trait DirectoryStore: Send + Sync {
         not_built()
     }
 
-    /// Puts a user into a group or takes the user out. Done already is done.
+    /// Puts a user into a group or takes the user out. Where that changes nothing, nothing is recorded: done
+    /// already is done, and a user who is not there is in no group.
     fn set_membership<'a>(
         &'a self,
         user: &'a UserId,
@@ -103,7 +106,7 @@ pub trait AuditStore: Send + Sync {
 /// Which entries of the audit log.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
-    /// After this entry.
+    /// After this entry: later than it, or with `descending` older than it. 0 is before all of them, either way.
     pub after: i64,
     /// Only of these kinds, by name; of every kind if empty.
     pub kinds: Vec<String>,
@@ -115,19 +118,6 @@ pub struct AuditQuery {
     pub limit: u32,
     /// The newest first instead.
     pub descending: bool,
-}
-
-/// An entry of the audit log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuditEntry {
-    /// Its place, counted from 1 without gaps.
-    pub sequence: i64,
-    /// What it says.
-    pub event: AuditEvent,
-    /// The digest of the entry before it; of nothing (32 zero bytes) for the first.
-    pub previous: [u8; 32],
-    /// Its own digest: `audit::chained(previous, sequence, event)`.
-    pub hash: [u8; 32],
 }
 
 /// The kinds of objects.
