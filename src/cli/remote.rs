@@ -10,6 +10,7 @@ pub(crate) mod admin;
 pub(crate) mod credentials;
 pub(crate) mod told;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -201,19 +202,19 @@ fn refusal(status: StatusCode, body: &Value) -> String {
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let mut told = format!("refused with {}", status.as_u16());
     if let Some(code) = text("errorCode").or_else(|| text("error")) {
-        told.push_str(&format!(", `{code}`"));
+        let _ = write!(told, ", `{code}`");
     }
     if let Some(summary) = text("errorSummary").or_else(|| text("error_description")) {
-        told.push_str(&format!(": {summary}"));
+        let _ = write!(told, ": {summary}");
     }
     let causes = body.get("errorCauses").and_then(Value::as_array);
     for cause in causes.into_iter().flatten() {
         if let Some(summary) = cause.get("errorSummary").and_then(Value::as_str) {
-            told.push_str(&format!("; {summary}"));
+            let _ = write!(told, "; {summary}");
         }
     }
     if let Some(id) = text("errorId").or_else(|| text("error_id")) {
-        told.push_str(&format!(" (error id {id})"));
+        let _ = write!(told, " (error id {id})");
     }
     told
 }

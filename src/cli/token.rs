@@ -108,7 +108,7 @@ pub fn run(args: &TokenArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 /// A client that can prove itself.
 enum Proof {
     Secret(String, Secret<String>),
-    Key(Credentials),
+    Key(Box<Credentials>),
     /// A public client only names itself.
     Nothing(String),
 }
@@ -116,7 +116,7 @@ enum Proof {
 impl ClientArgs {
     fn proof(&self) -> anyhow::Result<Proof> {
         if let Some(file) = &self.credentials {
-            return Ok(Proof::Key(Credentials::read(file)?));
+            return Ok(Proof::Key(Box::new(Credentials::read(file)?)));
         }
         let Some(id) = self.id.clone() else {
             bail!("say which client asks: --client ID");

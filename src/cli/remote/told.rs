@@ -101,6 +101,8 @@ fn flatten(name: &str, value: &Value, table: &mut Table) {
 mod tests {
     use super::*;
 
+    const COLUMNS: &[Column] = &[("ID", "/id"), ("GRANTS", "/settings/grants")];
+
     fn printed(told: Told, output: Output) -> String {
         let mut out = Vec::new();
         told.print(output, &mut out).expect("a vector takes all");
@@ -115,7 +117,6 @@ mod tests {
                 json!({ "id": "b" }),
             ]
         };
-        const COLUMNS: &[Column] = &[("ID", "/id"), ("GRANTS", "/settings/grants")];
         assert_eq!(
             printed(Told::Rows(rows(), COLUMNS), Output::Table),
             "ID  GRANTS\na   x, y\nb\n"
