@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::source::System;
 use crate::config::{self, Settings};
@@ -17,8 +17,10 @@ use crate::config::{self, Settings};
 pub mod access;
 pub mod api;
 mod assume;
+pub mod audit;
 pub mod check;
 pub mod clients;
+pub mod completions;
 pub mod explain;
 pub mod groups;
 pub mod keys;
@@ -61,8 +63,11 @@ enum Command {
     Groups(groups::GroupsArgs),
     Keys(keys::KeysArgs),
     Logs(logs::LogsArgs),
+    Audit(audit::AuditArgs),
     Api(api::ApiArgs),
     Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// How a command prints what it has found.
@@ -80,6 +85,11 @@ fn load(path: &Path) -> anyhow::Result<Settings> {
         write!(io::stderr(), "{report}")?;
         bail!("the configuration has errors")
     })
+}
+
+/// The command line, as clap knows it.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the process was started with.
@@ -102,8 +112,11 @@ pub fn run() -> ExitCode {
         Command::Groups(args) => groups::run(&args, out),
         Command::Keys(args) => keys::run(&args, out),
         Command::Logs(args) => logs::run(&args, out),
+        Command::Audit(args) => audit::run(&args, out),
         Command::Api(args) => api::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
+        Command::Completions(args) => completions::completions(&args, command(), out).map_err(anyhow::Error::from),
+        Command::Man(args) => completions::man(&args, command(), out),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever reads our output has read enough.
@@ -122,12 +135,10 @@ fn complain(text: &dyn Display) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }
