@@ -23,6 +23,7 @@ mod authenticate;
 pub mod change;
 pub mod directory;
 mod dpop;
+mod follow;
 mod grant;
 pub mod journal;
 mod keys;
@@ -53,6 +54,7 @@ use crate::clock::Clock;
 use crate::entropy;
 use crate::issuer::change::Plan;
 use crate::issuer::directory::Directory;
+use crate::issuer::follow::Followed;
 use crate::issuer::peers::Peers;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
@@ -68,8 +70,8 @@ use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
 use crate::revocation::Revocations;
+use crate::store::StoreError;
 use crate::store::open::OpenStore;
-use crate::store::{Cursor, StoreError};
 use crate::trust::fetch::Fetch;
 
 /// What the issuer works with.
@@ -95,6 +97,7 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -207,7 +210,7 @@ impl Issuer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: &IssuerSettings, services: Services) -> Result<Arc<Self>, StartError> {
-        replay(&services).await?;
+        let followed = Followed::replay(&services).await?;
         let empty = Snapshot {
             public_url: settings.public_url.clone(),
             model: Model::default(),
@@ -222,6 +225,7 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)
@@ -471,22 +475,6 @@ fn rotation_of(server: &Server) -> Rotation {
     Rotation {
         algorithm: server.algorithm,
         every: server.rotate_every,
-    }
-}
-
-/// How many revocations are read at a time.
-const REPLAY_PAGE: u32 = 10_000;
-
-/// Puts the revocations of the store into the table, before anything is answered.
-async fn replay(services: &Services) -> Result<(), StoreError> {
-    let mut cursor = Cursor::default();
-    loop {
-        let page = services.store.store.revocations_after(cursor, REPLAY_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        cursor = *last;
-        for (_, revocation) in page {
-            services.revocations.revoke(revocation);
-        }
     }
 }
 
