@@ -46,6 +46,9 @@ pub(crate) struct AdminArgs {
     /// How to print the answer.
     #[arg(short, long, value_enum, default_value_t, global = true)]
     output: Output,
+    /// Print one member of the answer alone, as `/credentials/oauthClient/client_id`; of each row of a list.
+    #[arg(long, value_name = "POINTER", global = true, conflicts_with = "output")]
+    field: Option<String>,
 }
 
 impl AdminArgs {
@@ -63,7 +66,10 @@ impl AdminArgs {
             let admin = Admin::sign_in(self, scopes).await?;
             command(&admin).await
         })?;
-        told.print(self.output, out)?;
+        match &self.field {
+            Some(place) => told.print_field(place, out)?,
+            None => told.print(self.output, out)?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

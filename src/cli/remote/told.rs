@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anyhow::bail;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -32,6 +33,29 @@ pub(crate) enum Told {
 }
 
 impl Told {
+    /// Prints one member of it alone (RFC 6901), for scripts; of a list, that of each row on a line.
+    pub(crate) fn print_field(&self, place: &str, out: &mut impl Write) -> anyhow::Result<()> {
+        let one = |value: &Value| value.pointer(place).map(cell);
+        match self {
+            Self::Rows(rows, _) => {
+                for row in rows {
+                    writeln!(out, "{}", one(row).unwrap_or_default())?;
+                }
+            }
+            Self::Object(Value::Array(items)) => {
+                for item in items {
+                    writeln!(out, "{}", one(item).unwrap_or_default())?;
+                }
+            }
+            Self::Object(object) => match one(object) {
+                Some(value) => writeln!(out, "{value}")?,
+                None => bail!("the answer has no `{place}`"),
+            },
+            Self::Done(_) => bail!("the answer has no `{place}`: it is empty"),
+        }
+        Ok(())
+    }
+
     /// Prints it.
     pub(crate) fn print(self, output: Output, out: &mut impl Write) -> io::Result<()> {
         match (output, self) {
@@ -123,6 +147,27 @@ mod tests {
         );
         let json: Value = serde_json::from_str(&printed(Told::Rows(rows(), COLUMNS), Output::Json)).expect("JSON");
         assert_eq!(json, Value::Array(rows()));
+    }
+
+    #[test]
+    fn a_field_is_printed_alone() {
+        let field = |told: Told, place: &str| {
+            let mut out = Vec::new();
+            let printed = told.print_field(place, &mut out);
+            printed.map(|()| String::from_utf8(out).expect("UTF-8")).ok()
+        };
+        let object = || json!({ "credentials": { "client_secret": "s" } });
+        assert_eq!(
+            field(Told::Object(object()), "/credentials/client_secret").as_deref(),
+            Some("s\n")
+        );
+        assert_eq!(
+            field(Told::Object(object()), "/credentials/none"),
+            None,
+            "an empty line would pass for a value"
+        );
+        let rows = vec![json!({ "id": "a" }), json!({ "id": "b" })];
+        assert_eq!(field(Told::Rows(rows, COLUMNS), "/id").as_deref(), Some("a\nb\n"));
     }
 
     #[test]
