@@ -510,7 +510,17 @@ fn full<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
 }
 
 impl crate::store::grants::GrantStore for FullStore {}
-impl crate::store::objects::ObjectStore for FullStore {}
+impl crate::store::objects::ObjectStore for FullStore {
+    fn objects(
+        &self,
+        kind: crate::store::objects::ObjectKind,
+    ) -> StoreFuture<'_, Vec<crate::store::objects::StoredObject>> {
+        self.0.objects(kind)
+    }
+    fn objects_generation(&self) -> StoreFuture<'_, i64> {
+        self.0.objects_generation()
+    }
+}
 impl crate::store::objects::DirectoryStore for FullStore {}
 impl crate::store::objects::AuditStore for FullStore {}
 
