@@ -29,6 +29,7 @@ fn object(kind: ObjectKind, id: &str, body: Value) -> ObjectChange {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with what `json!` makes")]
 fn pay(clients: Value, groups: Value) -> Value {
     json!({
         "name": "Payments", "audiences": ["https://pay.example"], "signing": { "algorithm": "ES256" },
