@@ -58,6 +58,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "revocation",
             "store",
             "audit",
+            // how documents of others are fetched
+            "trust",
         ],
     ),
     // What administrators may do, and do.
