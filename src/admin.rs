@@ -27,7 +27,7 @@ pub mod tokens;
 use std::sync::Arc;
 
 pub use authority::{Action, Administrator, Place, Resource};
-pub use declared::{Listed, clients_of_file, servers_of_file};
+pub use declared::{Listed, NEVER, clients_of_file, servers_of_file};
 pub use edit::{Deed, ServerEdit};
 pub use error::AdminError;
 
@@ -86,7 +86,9 @@ impl Administration {
         let managed = self.issuer.directory().server(id).cloned();
         let listed = match managed {
             Some(object) => Some(Listed { object, in_file: false }),
-            None => servers_of_file(&self.issuer.declared()).into_iter().find(|server| server.object.id == id),
+            None => servers_of_file(&self.issuer.declared())
+                .into_iter()
+                .find(|server| server.object.id == id),
         };
         listed.ok_or_else(|| AdminError::not_found("AuthorizationServer", id))
     }
