@@ -62,6 +62,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "trust",
         ],
     ),
+    // What administrators may do, and do.
+    (
+        "admin",
+        &[
+            "model",
+            "clock",
+            "entropy",
+            "oauth",
+            "issuer",
+            "revocation",
+            "store",
+            "audit",
+        ],
+    ),
     // The adapters: they never import each other.
     ("envoy", &["model", "clock", "entropy", "policy", "authz"]),
     (
