@@ -27,6 +27,7 @@ pub mod management;
 mod mint;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;

@@ -79,6 +79,7 @@
 //! 6. [`policy`] judges client, scopes, authentication, key binding and condition.
 //! 7. [`envoy`] writes the answer, and one event goes to [`telemetry`].
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod authz;
