@@ -4,5 +4,12 @@
 //! seen and never changed. Every change is in the audit log with what was before and after, in the same transaction.
 
 pub mod apps;
+pub mod assignments;
+pub mod credentials;
 pub mod desk;
+pub mod grants;
+pub mod groups;
+mod password;
 pub mod refusal;
+pub mod schema;
+pub mod users;

@@ -399,12 +399,19 @@ fn of_declaration(declared: &ClientDeclaration) -> ClientDocument {
     });
     ClientDocument {
         name: options.name.clone().unwrap_or_else(|| declared.id.value.to_string()),
-        status: if options.inactive { Status::Inactive } else { Status::Active },
+        status: if options.inactive {
+            Status::Inactive
+        } else {
+            Status::Active
+        },
         kind: kind_name(declared.kind).to_owned(),
         grants: grants.collect(),
         redirect_uris: texts(&declared.redirect_uris),
         post_logout_redirect_uris: Vec::new(),
-        authentication: options.authentication.as_ref().map(|method| method_name(method.value).to_owned()),
+        authentication: options
+            .authentication
+            .as_ref()
+            .map(|method| method_name(method.value).to_owned()),
         secrets: Vec::new(),
         keys: Vec::new(),
         jwks_uri: match &options.keys {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::admin::refusal::Refusal;
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
 use crate::issuer::Issuer;
 use crate::issuer::change::{Applied, Change, ChangeError};
-use crate::admin::refusal::Refusal;
 use crate::model::event::Event;
 use crate::model::id::{ClientId, GrantId, UserId};
 use crate::model::time::Timestamp;
@@ -161,7 +161,12 @@ impl Desk<'_> {
             client: Some(client.clone()),
             user: only.cloned(),
         };
-        let users: BTreeSet<UserId> = self.all_grants(&which).await?.into_iter().filter_map(|grant| grant.user).collect();
+        let users: BTreeSet<UserId> = self
+            .all_grants(&which)
+            .await?
+            .into_iter()
+            .filter_map(|grant| grant.user)
+            .collect();
         for user in users {
             if self.is_assigned(client, &user).await? {
                 continue;
@@ -186,7 +191,9 @@ impl Desk<'_> {
     async fn is_assigned(&self, client: &ClientId, user: &UserId) -> Result<bool, Refusal> {
         let directory = self.issuer.directory();
         // A client of the file has its assignments there, by names that no request of ours changes.
-        let Some(client) = directory.client(client.as_str()) else { return Ok(true) };
+        let Some(client) = directory.client(client.as_str()) else {
+            return Ok(true);
+        };
         let document = &client.document;
         if document.users.iter().any(|assigned| assigned.id == user.as_str()) {
             return Ok(true);

@@ -80,7 +80,11 @@ impl Refusal {
         match error {
             ChangeError::Findings(findings) => Self::Invalid {
                 object,
-                causes: findings.iter().filter(|finding| finding.severity == Severity::Error).map(told).collect(),
+                causes: findings
+                    .iter()
+                    .filter(|finding| finding.severity == Severity::Error)
+                    .map(told)
+                    .collect(),
             },
             ChangeError::Overtaken => Self::Overtaken,
             error @ (ChangeError::Store(_) | ChangeError::Keys { .. }) => Self::Internal(Box::new(error)),
