@@ -58,6 +58,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "revocation",
             "store",
             "audit",
+            // how documents of others are fetched
+            "trust",
+        ],
+    ),
+    // What administrators may do, and do.
+    (
+        "admin",
+        &[
+            "model",
+            "clock",
+            "entropy",
+            "oauth",
+            "issuer",
+            "revocation",
+            "store",
+            "audit",
         ],
     ),
     // The adapters: they never import each other.

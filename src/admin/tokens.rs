@@ -1,0 +1,1 @@
+//! Who has refresh tokens at an authorization server, and their end.
