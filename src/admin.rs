@@ -17,12 +17,21 @@
 //!
 //! It knows no HTTP: how objects look on the wire is [`crate::http`]'s matter.
 
+pub mod apps;
+pub mod assignments;
 pub mod authority;
+pub mod credentials;
 mod declared;
+pub mod desk;
 mod edit;
 mod error;
+pub mod grants;
+pub mod groups;
 pub mod keys;
+mod password;
+pub mod schema;
 pub mod tokens;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -86,7 +95,9 @@ impl Administration {
         let managed = self.issuer.directory().server(id).cloned();
         let listed = match managed {
             Some(object) => Some(Listed { object, in_file: false }),
-            None => servers_of_file(&self.issuer.declared()).into_iter().find(|server| server.object.id == id),
+            None => servers_of_file(&self.issuer.declared())
+                .into_iter()
+                .find(|server| server.object.id == id),
         };
         listed.ok_or_else(|| AdminError::not_found("AuthorizationServer", id))
     }

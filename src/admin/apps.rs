@@ -9,21 +9,23 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::admin::desk::{Desk, TRIES, Told};
-use crate::admin::refusal::Refusal;
+use crate::admin::{AdminError, Listed, clients_of_file};
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
 use crate::issuer::directory::{ManagedClient, new_id};
 use crate::model::id::ClientId;
 use crate::model::secret::Secret;
-use crate::oauth::declared::{AuthenticationMethod, ClientDeclaration, ClientKind, KeysDeclaration};
 use crate::oauth::document::{
-    AssignmentDocument, ClientDocument, Document as _, IdPrefix, RegistrationDocument, RotationDocument, Status,
+    AssignmentDocument, ClientDocument, Document as _, IdPrefix, RegistrationDocument, Status,
 };
-use crate::oauth::registration::{self, Reading, Speaker, uses_secret};
+use crate::oauth::registration::{self, Mistake, Reading, Speaker, uses_secret};
 use crate::store::objects::{ObjectChange, ObjectKind, StoredObject};
 
 /// What it is called in answers and in the audit log.
 pub const KIND: &str = "AppInstance";
+
+/// What metadata is of, where it has mistakes.
+const KIND_OF_METADATA: &str = "application";
 
 /// The fewest characters of a secret that an administrator chose: its digest alone must not give it away.
 const CHOSEN_SECRET_CHARS_MIN: usize = 32;
@@ -32,13 +34,7 @@ const CHOSEN_SECRET_CHARS_MIN: usize = 32;
 const SECRET_CHARS_MAX: usize = 100;
 
 /// A client as it is seen: administered, or the file's.
-#[derive(Debug, Clone)]
-pub enum App {
-    /// Administered.
-    Managed(Arc<ManagedClient>),
-    /// The file's: read-only.
-    Declared(ClientId, Box<ClientDocument>),
-}
+pub type App = Listed<ManagedClient>;
 
 /// A client to be made.
 #[derive(Debug, Default)]
@@ -67,31 +63,19 @@ pub struct Made {
 impl App {
     /// Its identifier.
     pub fn id(&self) -> &str {
-        match self {
-            Self::Managed(client) => &client.id,
-            Self::Declared(id, _) => id.as_str(),
-        }
+        &self.object.id
     }
 
     /// What it says.
     pub fn document(&self) -> &ClientDocument {
-        match self {
-            Self::Managed(client) => &client.document,
-            Self::Declared(_, document) => document,
-        }
+        &self.object.document
     }
 }
 
 impl Desk<'_> {
     /// Every client, by identifier.
     pub fn apps(&self) -> Vec<App> {
-        let directory = self.issuer.directory();
-        let declared = self.issuer.declared();
-        let of_file = declared
-            .clients
-            .iter()
-            .map(|client| App::Declared(client.id.value.clone(), Box::new(of_declaration(client))));
-        let mut apps: Vec<App> = directory.clients().cloned().map(App::Managed).chain(of_file).collect();
+        let mut apps = self.administration.all_clients();
         apps.sort_by(|one, other| one.id().cmp(other.id()));
         apps
     }
@@ -99,33 +83,40 @@ impl Desk<'_> {
     /// A client.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn app(&self, id: &str) -> Result<App, Refusal> {
-        if let Some(client) = self.issuer.directory().client(id) {
-            return Ok(App::Managed(Arc::clone(client)));
+    /// [`AdminError::NotFound`].
+    pub fn app(&self, id: &str) -> Result<App, AdminError> {
+        if let Some(object) = self.issuer().directory().client(id) {
+            return Ok(App {
+                object: Arc::clone(object),
+                in_file: false,
+            });
         }
-        let declared = self.issuer.declared();
-        let found = declared.clients.iter().find(|client| client.id.value.as_str() == id);
-        let found = found.ok_or_else(|| Refusal::not_found(KIND, id))?;
-        Ok(App::Declared(found.id.value.clone(), Box::new(of_declaration(found))))
+        let of_file = clients_of_file(&self.issuer().declared());
+        let found = of_file.into_iter().find(|app| app.id() == id);
+        found.ok_or_else(|| AdminError::not_found(KIND, id))
     }
 
-    /// A client that may be changed.
-    pub(super) fn managed_app(&self, id: &str) -> Result<Arc<ManagedClient>, Refusal> {
-        match self.app(id)? {
-            App::Managed(client) => Ok(client),
-            App::Declared(..) => Err(Refusal::ReadOnly {
-                kind: KIND,
-                id: id.to_owned(),
-            }),
+    /// A client that may be changed. SECURITY: who changes a client that holds a role could act in that role; only who
+    /// may give roles does.
+    pub(super) fn managed_app(&self, id: &str) -> Result<Arc<ManagedClient>, AdminError> {
+        let app = self.app(id)?;
+        if app.in_file {
+            return Err(AdminError::read_only(KIND, id));
         }
+        let directory = self.issuer().directory();
+        let client = ClientId::parse(id).map_err(|_| AdminError::not_found(KIND, id))?;
+        let holds_a_role = directory.roles().any(|role| role.document.assignee.is_client(&client));
+        if holds_a_role && !self.may_give_roles {
+            return Err(AdminError::Role);
+        }
+        Ok(app.object)
     }
 
     /// Makes a client.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn create_app(&self, new: NewApp) -> Result<Made, Refusal> {
+    /// [`AdminError`].
+    pub async fn create_app(&self, new: NewApp) -> Result<Made, AdminError> {
         let speaker = if new.registration.is_some() {
             Speaker::Itself
         } else {
@@ -145,7 +136,7 @@ impl Desk<'_> {
         }
         let secret = uses_secret(&document).then(|| {
             let readable = needs_text(&document);
-            let (kept, text) = self.issuer.new_client_secret(&id, new.secret, readable);
+            let (kept, text) = self.issuer().new_client_secret(&id, new.secret, readable);
             document.secrets.push(kept);
             text
         });
@@ -170,23 +161,23 @@ impl Desk<'_> {
             ..Change::default()
         };
         let Some(applied) = self.change("application", change).await? else {
-            return Err(Refusal::invalid("application", "client_id: another client has it"));
+            return Err(AdminError::invalid("application", "client_id: another client has it"));
         };
-        let client = applied.directory.client(&id).cloned().ok_or(Refusal::Overtaken)?;
+        let client = applied.directory.client(&id).cloned().ok_or(AdminError::Contended)?;
         Ok(Made { client, secret })
     }
 
     /// Replaces what metadata says of a client. A client that begins to use a secret gets one.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn replace_app(
         &self,
         id: &str,
         metadata: &Map<String, Value>,
         speaker: Speaker,
         is_expected: impl Fn(&ManagedClient) -> bool,
-    ) -> Result<Made, Refusal> {
+    ) -> Result<Made, AdminError> {
         let mut shown = None;
         let client = self
             .edit_app(id, AuditKind::ClientUpdated, is_expected, |document| {
@@ -198,7 +189,7 @@ impl Desk<'_> {
                 if uses_secret(&next) {
                     next.secrets.retain(serves);
                     if next.secrets.is_empty() {
-                        let (kept, text) = self.issuer.new_client_secret(id, None, readable);
+                        let (kept, text) = self.issuer().new_client_secret(id, None, readable);
                         next.secrets.push(kept);
                         shown = Some(text);
                     }
@@ -215,8 +206,8 @@ impl Desk<'_> {
     /// Activates or deactivates a client. To be what it is already changes nothing.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn set_app_status(&self, id: &str, status: Status) -> Result<Arc<ManagedClient>, Refusal> {
+    /// [`AdminError`].
+    pub async fn set_app_status(&self, id: &str, status: Status) -> Result<Arc<ManagedClient>, AdminError> {
         let kind = if status.is_active() {
             AuditKind::ClientActivated
         } else {
@@ -232,21 +223,21 @@ impl Desk<'_> {
     /// Deletes a client that is inactive. `even_if_active` deactivates it in the same step (RFC 7592 section 2.3).
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn delete_app(
         &self,
         id: &str,
         even_if_active: bool,
         is_expected: impl Fn(&ManagedClient) -> bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AdminError> {
         for _ in 0..TRIES {
             let client = self.managed_app(id)?;
             if !is_expected(&client) {
-                return Err(Refusal::Precondition);
+                return Err(AdminError::Precondition);
             }
             if client.document.status.is_active() && !even_if_active {
                 let text = "the application is active: deactivate it first";
-                return Err(Refusal::State(text.to_owned()));
+                return Err(AdminError::State(text.to_owned()));
             }
             let change = Change {
                 changes: vec![ObjectChange::Remove {
@@ -267,7 +258,7 @@ impl Desk<'_> {
                 return Ok(());
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Edits a client: read, changed, compared and stored, again if somebody else was first.
@@ -276,12 +267,12 @@ impl Desk<'_> {
         id: &str,
         kind: AuditKind,
         is_expected: impl Fn(&ManagedClient) -> bool,
-        mut edit: impl FnMut(&mut ClientDocument) -> Result<(), Refusal>,
-    ) -> Result<Arc<ManagedClient>, Refusal> {
+        mut edit: impl FnMut(&mut ClientDocument) -> Result<(), AdminError>,
+    ) -> Result<Arc<ManagedClient>, AdminError> {
         for _ in 0..TRIES {
             let client = self.managed_app(id)?;
             if !is_expected(&client) {
-                return Err(Refusal::Precondition);
+                return Err(AdminError::Precondition);
             }
             let mut document = client.document.clone();
             edit(&mut document)?;
@@ -306,10 +297,10 @@ impl Desk<'_> {
                 ..Change::default()
             };
             if let Some(applied) = self.change("application", change).await? {
-                return applied.directory.client(id).cloned().ok_or(Refusal::Overtaken);
+                return applied.directory.client(id).cloned().ok_or(AdminError::Contended);
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     fn read_metadata(
@@ -317,14 +308,22 @@ impl Desk<'_> {
         metadata: &Map<String, Value>,
         speaker: Speaker,
         previous: Option<&ClientDocument>,
-    ) -> Result<ClientDocument, Refusal> {
+    ) -> Result<ClientDocument, AdminError> {
         let reading = Reading {
             speaker,
             previous,
             now: self.now(),
             key_id: || new_id(IdPrefix::Key),
         };
-        registration::read(metadata, &reading).map_err(|mistakes| Refusal::metadata(&mistakes))
+        registration::read(metadata, &reading).map_err(|mistakes| mistakes_of(&mistakes))
+    }
+}
+
+/// Mistakes of a client's metadata.
+pub(super) fn mistakes_of(mistakes: &[Mistake]) -> AdminError {
+    AdminError::Invalid {
+        object: KIND_OF_METADATA,
+        causes: mistakes.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -334,10 +333,10 @@ pub(super) fn needs_text(document: &ClientDocument) -> bool {
 }
 
 /// A secret that somebody chose is as long as one that cannot be guessed from its digest.
-pub(super) fn check_chosen(secret: &Secret<String>, document: &ClientDocument) -> Result<(), Refusal> {
+pub(super) fn check_chosen(secret: &Secret<String>, document: &ClientDocument) -> Result<(), AdminError> {
     let text = secret.expose_secret();
     if !uses_secret(document) {
-        return Err(Refusal::invalid(
+        return Err(AdminError::invalid(
             "application",
             "client_secret: a client that authenticates otherwise has none",
         ));
@@ -345,7 +344,7 @@ pub(super) fn check_chosen(secret: &Secret<String>, document: &ClientDocument) -
     let length = text.chars().count();
     let printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
     if !(CHOSEN_SECRET_CHARS_MIN..=SECRET_CHARS_MAX).contains(&length) || !printable {
-        return Err(Refusal::invalid(
+        return Err(AdminError::invalid(
             "application",
             format!(
                 "client_secret: {CHOSEN_SECRET_CHARS_MIN} to {SECRET_CHARS_MAX} printable ASCII characters are expected; leave it out to get one"
@@ -356,13 +355,13 @@ pub(super) fn check_chosen(secret: &Secret<String>, document: &ClientDocument) -
 }
 
 /// okta-model section 6.
-fn checked_client_id(chosen: String) -> Result<String, Refusal> {
+fn checked_client_id(chosen: String) -> Result<String, AdminError> {
     let grammar = |byte: u8| byte.is_ascii_alphanumeric() || b"$-_.+!*'(),".contains(&byte);
     if (6..=100).contains(&chosen.len()) && chosen.bytes().all(grammar) && chosen != "ALL_CLIENTS" {
         return Ok(chosen);
     }
     let cause = "client_id: 6 to 100 letters, digits and `$-_.+!*'(),` are expected; leave it out to get one";
-    Err(Refusal::invalid("application", cause))
+    Err(AdminError::invalid("application", cause))
 }
 
 /// A client for the audit log: what the API shows of it, and who may use it.
@@ -380,77 +379,4 @@ pub(super) fn told(document: &ClientDocument) -> Value {
     shown.insert("users".to_owned(), ids(&document.users));
     shown.insert("groups".to_owned(), ids(&document.groups));
     Value::Object(shown)
-}
-
-/// A client of the file, as if it were administered.
-fn of_declaration(declared: &ClientDeclaration) -> ClientDocument {
-    let options = &declared.options;
-    let texts = |list: &[crate::model::location::Located<String>]| list.iter().map(|item| item.value.clone()).collect();
-    let assigned = |list: &[crate::model::location::Located<String>]| {
-        let assignment = |item: &crate::model::location::Located<String>| AssignmentDocument {
-            id: item.value.clone(),
-            created_at: crate::model::time::Timestamp::from_unix_seconds(0),
-        };
-        list.iter().map(assignment).collect()
-    };
-    let grants = declared.grants.iter().map(|name| {
-        let known = crate::oauth::grant::GrantType::parse(&name.value);
-        known.map_or_else(|| name.value.clone(), |grant| grant.wire_name().to_owned())
-    });
-    ClientDocument {
-        name: options.name.clone().unwrap_or_else(|| declared.id.value.to_string()),
-        status: if options.inactive {
-            Status::Inactive
-        } else {
-            Status::Active
-        },
-        kind: kind_name(declared.kind).to_owned(),
-        grants: grants.collect(),
-        redirect_uris: texts(&declared.redirect_uris),
-        post_logout_redirect_uris: Vec::new(),
-        authentication: options
-            .authentication
-            .as_ref()
-            .map(|method| method_name(method.value).to_owned()),
-        secrets: Vec::new(),
-        keys: Vec::new(),
-        jwks_uri: match &options.keys {
-            Some(KeysDeclaration::JwksUri(uri)) => Some(uri.value.to_string()),
-            Some(KeysDeclaration::Jwks(_)) | None => None,
-        },
-        tls_subject: None,
-        dpop_bound_access_tokens: options.dpop_bound_access_tokens,
-        certificate_bound_access_tokens: options.certificate_bound_access_tokens,
-        refresh: RotationDocument {
-            rotates: options.refresh.rotates,
-            grace_seconds: options.refresh.grace.as_secs(),
-        },
-        audiences: texts(&options.audiences),
-        asks_consent: options.asks_consent,
-        users: assigned(&declared.assigned_users),
-        groups: assigned(&declared.assigned_groups),
-        registration: None,
-        extra: Map::new(),
-    }
-}
-
-const fn kind_name(kind: ClientKind) -> &'static str {
-    match kind {
-        ClientKind::Web => "web",
-        ClientKind::Native => "native",
-        ClientKind::Browser => "browser",
-        ClientKind::Service => "service",
-    }
-}
-
-const fn method_name(method: AuthenticationMethod) -> &'static str {
-    match method {
-        AuthenticationMethod::None => "none",
-        AuthenticationMethod::ClientSecretBasic => "client_secret_basic",
-        AuthenticationMethod::ClientSecretPost => "client_secret_post",
-        AuthenticationMethod::ClientSecretJwt => "client_secret_jwt",
-        AuthenticationMethod::PrivateKeyJwt => "private_key_jwt",
-        AuthenticationMethod::TlsClientAuth => "tls_client_auth",
-        AuthenticationMethod::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
-    }
 }

@@ -2,10 +2,10 @@
 //!
 //! Who is taken away loses the grants at that client, with their access tokens, before the answer.
 
+use crate::admin::AdminError;
 use crate::admin::apps::KIND as APP;
 use crate::admin::desk::Desk;
 use crate::admin::groups::Group;
-use crate::admin::refusal::Refusal;
 use crate::audit::AuditKind;
 use crate::model::id::ClientId;
 use crate::oauth::document::{AssignmentDocument, ClientDocument};
@@ -45,8 +45,8 @@ impl Desk<'_> {
     /// Lets a user, or whoever is in a group, use a client. Done already is done.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn assign(&self, app: &str, which: Assignable, name: &str) -> Result<AssignmentDocument, Refusal> {
+    /// [`AdminError`].
+    pub async fn assign(&self, app: &str, which: Assignable, name: &str) -> Result<AssignmentDocument, AdminError> {
         let id = match which {
             Assignable::User => self.stored_user(name).await?.id.to_string(),
             Assignable::Group => self.group(name)?.id().to_owned(),
@@ -62,7 +62,7 @@ impl Desk<'_> {
             }
             if list.len() >= which.count_max() {
                 let text = format!("at most {} can be assigned: use a group", which.count_max());
-                return Err(Refusal::invalid("assignment", text));
+                return Err(AdminError::invalid("assignment", text));
             }
             list.push(assignment.clone());
             Ok(())
@@ -71,33 +71,33 @@ impl Desk<'_> {
         let mut document = client.document.clone();
         let list = which.list(&mut document);
         let found = list.iter().find(|known| known.id == assignment.id).cloned();
-        found.ok_or(Refusal::Overtaken)
+        found.ok_or(AdminError::Contended)
     }
 
     /// Takes an assignment away, and what it had given.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn unassign(&self, app: &str, which: Assignable, name: &str) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn unassign(&self, app: &str, which: Assignable, name: &str) -> Result<(), AdminError> {
         let id = self.assigned_id(app, which, name).await?;
         let edit = |document: &mut ClientDocument| {
             which.list(document).retain(|known| known.id != id);
             Ok(())
         };
         self.edit_app(app, AuditKind::AssignmentRemoved, |_| true, edit).await?;
-        let client = ClientId::parse(app).map_err(|_| Refusal::not_found(APP, app))?;
+        let client = ClientId::parse(app).map_err(|_| AdminError::not_found(APP, app))?;
         self.end_unassigned(&client, None).await
     }
 
     /// One assignment.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub async fn assignment(&self, app: &str, which: Assignable, name: &str) -> Result<AssignmentDocument, Refusal> {
+    /// [`AdminError::NotFound`].
+    pub async fn assignment(&self, app: &str, which: Assignable, name: &str) -> Result<AssignmentDocument, AdminError> {
         let id = self.assigned_id(app, which, name).await?;
         let mut document = self.app(app)?.document().clone();
         let found = which.list(&mut document).iter().find(|known| known.id == id).cloned();
-        found.ok_or_else(|| Refusal::not_found("Assignment", name))
+        found.ok_or_else(|| AdminError::not_found("Assignment", name))
     }
 
     /// The clients that a group may use, by identifier.
@@ -108,7 +108,7 @@ impl Desk<'_> {
     }
 
     /// The identifier under which it is assigned: a user may be named by login, and be gone already.
-    async fn assigned_id(&self, app: &str, which: Assignable, name: &str) -> Result<String, Refusal> {
+    async fn assigned_id(&self, app: &str, which: Assignable, name: &str) -> Result<String, AdminError> {
         let mut document = self.app(app)?.document().clone();
         if which.list(&mut document).iter().any(|known| known.id == name) {
             return Ok(name.to_owned());
@@ -120,7 +120,7 @@ impl Desk<'_> {
         if which.list(&mut document).iter().any(|known| known.id == id) {
             Ok(id)
         } else {
-            Err(Refusal::not_found("Assignment", name))
+            Err(AdminError::not_found("Assignment", name))
         }
     }
 }

@@ -130,7 +130,9 @@ impl Administrator {
     pub fn authenticate(issuer: &Issuer, token: &str) -> Result<Self, AdminError> {
         let ManagementToken { client, scopes } = issuer.management_token(token)?;
         let directory = issuer.directory();
-        let held = directory.roles().filter(|role| role.document.assignee.is_client(&client));
+        let held = directory
+            .roles()
+            .filter(|role| role.document.assignee.is_client(&client));
         Ok(Self {
             roles: held.map(|role| role.document.clone()).collect(),
             client,
@@ -161,13 +163,18 @@ impl Administrator {
             return Err(AdminError::Scope(format!("{}.{}", families[0], action.suffix())));
         }
         let lets = |role: &RoleBindingDocument| may(role.role, action, resource) && reaches(role, resource, place);
-        if self.roles.iter().any(lets) { Ok(()) } else { Err(AdminError::Role) }
+        if self.roles.iter().any(lets) {
+            Ok(())
+        } else {
+            Err(AdminError::Role)
+        }
     }
 
     /// Whether it sees an authorization server in a list.
     #[must_use]
     pub fn sees_server(&self, id: &str) -> bool {
-        self.may(Action::Read, Resource::AuthorizationServers, Place::Server(id)).is_ok()
+        self.may(Action::Read, Resource::AuthorizationServers, Place::Server(id))
+            .is_ok()
     }
 
     /// Whether it holds the role of a super administrator everywhere: who else may give roles?

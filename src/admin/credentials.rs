@@ -3,11 +3,11 @@
 //! A secret is shown once. The last one that works stays until the client authenticates otherwise: a client that
 //! could never authenticate again is deactivated, not stripped.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::admin::AdminError;
 use crate::admin::apps::{check_chosen, needs_text};
 use crate::admin::desk::Desk;
-use crate::admin::refusal::Refusal;
 use crate::audit::AuditKind;
 use crate::issuer::directory::new_id;
 use crate::model::secret::Secret;
@@ -34,27 +34,29 @@ impl Desk<'_> {
     /// Makes a secret. Where there are two already, one has to go first.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn create_secret(
         &self,
         app: &str,
         chosen: Option<Secret<String>>,
         status: Status,
-    ) -> Result<(SecretDocument, Secret<String>), Refusal> {
+    ) -> Result<(SecretDocument, Secret<String>), AdminError> {
         let mut made = None;
         let edit = |document: &mut ClientDocument| {
             if !uses_secret(document) {
                 let text = "the application does not authenticate by a secret";
-                return Err(Refusal::invalid("application", text));
+                return Err(AdminError::invalid("application", text));
             }
             if let Some(chosen) = &chosen {
                 check_chosen(chosen, document)?;
             }
             if document.secrets.len() >= SECRETS_MAX {
                 let text = format!("the application has {SECRETS_MAX} secrets: delete one first");
-                return Err(Refusal::invalid("application", text));
+                return Err(AdminError::invalid("application", text));
             }
-            let (mut kept, text) = self.issuer.new_client_secret(app, chosen.clone(), needs_text(document));
+            let (mut kept, text) = self
+                .issuer()
+                .new_client_secret(app, chosen.clone(), needs_text(document));
             kept.status = status;
             document.secrets.push(kept.clone());
             made = Some((kept, text));
@@ -62,43 +64,43 @@ impl Desk<'_> {
         };
         self.edit_app(app, AuditKind::ClientCredentialCreated, |_| true, edit)
             .await?;
-        made.ok_or(Refusal::Overtaken)
+        made.ok_or(AdminError::Contended)
     }
 
     /// Replaces every secret by a new one, at once (`newSecret` of the client management API).
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn renew_secret(&self, app: &str) -> Result<Secret<String>, Refusal> {
+    /// [`AdminError`].
+    pub async fn renew_secret(&self, app: &str) -> Result<Secret<String>, AdminError> {
         let mut made = None;
         let edit = |document: &mut ClientDocument| {
             if !uses_secret(document) {
                 let text = "the application does not authenticate by a secret";
-                return Err(Refusal::invalid("application", text));
+                return Err(AdminError::invalid("application", text));
             }
-            let (kept, text) = self.issuer.new_client_secret(app, None, needs_text(document));
+            let (kept, text) = self.issuer().new_client_secret(app, None, needs_text(document));
             document.secrets = vec![kept];
             made = Some(text);
             Ok(())
         };
         self.edit_app(app, AuditKind::ClientCredentialCreated, |_| true, edit)
             .await?;
-        made.ok_or(Refusal::Overtaken)
+        made.ok_or(AdminError::Contended)
     }
 
     /// Adds a public key.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn create_key(&self, app: &str, jwk: &Map<String, Value>) -> Result<KeyDocument, Refusal> {
+    /// [`AdminError`].
+    pub async fn create_key(&self, app: &str, jwk: &Map<String, Value>) -> Result<KeyDocument, AdminError> {
         let mut made = None;
         let edit = |document: &mut ClientDocument| {
             if document.jwks_uri.is_some() {
                 let text = "the application publishes its keys at its `jwks_uri`: add them there";
-                return Err(Refusal::invalid("application", text));
+                return Err(AdminError::invalid("application", text));
             }
             if document.keys.len() >= KEYS_MAX {
-                return Err(Refusal::invalid(
+                return Err(AdminError::invalid(
                     "application",
                     format!("there are {KEYS_MAX} keys: delete one first"),
                 ));
@@ -110,13 +112,13 @@ impl Desk<'_> {
                 key_id: || new_id(IdPrefix::Key),
             };
             let key = registration::read_key(&Value::Object(jwk.clone()), &[], &reading)
-                .map_err(|text| Refusal::invalid("key", text))?;
+                .map_err(|text| AdminError::invalid("key", text))?;
             if document
                 .keys
                 .iter()
                 .any(|known| known.jwk.get("kid") == key.jwk.get("kid"))
             {
-                return Err(Refusal::invalid("key", "kid: another key of the application has it"));
+                return Err(AdminError::invalid("key", "kid: another key of the application has it"));
             }
             document.keys.push(key.clone());
             made = Some(key);
@@ -124,20 +126,20 @@ impl Desk<'_> {
         };
         self.edit_app(app, AuditKind::ClientCredentialCreated, |_| true, edit)
             .await?;
-        made.ok_or(Refusal::Overtaken)
+        made.ok_or(AdminError::Contended)
     }
 
     /// Activates or deactivates a credential.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn set_credential_status(
         &self,
         app: &str,
         which: Credential,
         id: &str,
         status: Status,
-    ) -> Result<ClientDocument, Refusal> {
+    ) -> Result<ClientDocument, AdminError> {
         let kind = if status.is_active() {
             AuditKind::ClientCredentialActivated
         } else {
@@ -148,12 +150,12 @@ impl Desk<'_> {
             let (now, updated_at) = match which {
                 Credential::Secret => {
                     let secret = document.secrets.iter_mut().find(|secret| secret.id == id);
-                    let secret = secret.ok_or_else(|| Refusal::not_found(SECRET, id))?;
+                    let secret = secret.ok_or_else(|| AdminError::not_found(SECRET, id))?;
                     (&mut secret.status, &mut secret.updated_at)
                 }
                 Credential::Key => {
                     let key = document.keys.iter_mut().find(|key| key.id == id);
-                    let key = key.ok_or_else(|| Refusal::not_found(KEY, id))?;
+                    let key = key.ok_or_else(|| AdminError::not_found(KEY, id))?;
                     (&mut key.status, &mut key.updated_at)
                 }
             };
@@ -170,8 +172,8 @@ impl Desk<'_> {
     /// Deletes a credential that is inactive.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn delete_credential(&self, app: &str, which: Credential, id: &str) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn delete_credential(&self, app: &str, which: Credential, id: &str) -> Result<(), AdminError> {
         let edit = |document: &mut ClientDocument| {
             let status = match which {
                 Credential::Secret => document
@@ -182,8 +184,8 @@ impl Desk<'_> {
                 Credential::Key => document.keys.iter().find(|key| key.id == id).map(|key| key.status),
             };
             let kind = if which == Credential::Secret { SECRET } else { KEY };
-            if status.ok_or_else(|| Refusal::not_found(kind, id))?.is_active() {
-                return Err(Refusal::State("it is active: deactivate it first".to_owned()));
+            if status.ok_or_else(|| AdminError::not_found(kind, id))?.is_active() {
+                return Err(AdminError::State("it is active: deactivate it first".to_owned()));
             }
             document
                 .secrets
@@ -197,7 +199,7 @@ impl Desk<'_> {
     }
 }
 
-fn has_one_left(document: &ClientDocument, which: Credential) -> Result<(), Refusal> {
+fn has_one_left(document: &ClientDocument, which: Credential) -> Result<(), AdminError> {
     let needed = match which {
         Credential::Secret => uses_secret(document),
         Credential::Key => document.authentication.as_deref() == Some("private_key_jwt") && document.jwks_uri.is_none(),
@@ -208,13 +210,7 @@ fn has_one_left(document: &ClientDocument, which: Credential) -> Result<(), Refu
     };
     if needed && !left {
         let text = "it is the last one that works: add another one first, or deactivate the application";
-        return Err(Refusal::State(text.to_owned()));
+        return Err(AdminError::State(text.to_owned()));
     }
     Ok(())
-}
-
-/// A secret as it is shown: its digest, in the shape of Okta's `secret_hash`, is no secret.
-#[must_use]
-pub fn show_secret(secret: &SecretDocument) -> Value {
-    json!({ "id": secret.id, "status": secret.status })
 }

@@ -208,7 +208,10 @@ fn client(client: &ClientDeclaration) -> ClientDocument {
         grants: texts(&client.grants),
         redirect_uris: texts(&client.redirect_uris),
         post_logout_redirect_uris: Vec::new(),
-        authentication: options.authentication.as_ref().map(|method| method_name(method.value).to_owned()),
+        authentication: options
+            .authentication
+            .as_ref()
+            .map(|method| method_name(method.value).to_owned()),
         secrets: client.secrets.iter().map(secret).collect(),
         keys,
         jwks_uri,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::admin::refusal::Refusal;
+use crate::admin::{Action, AdminError, Administration, Administrator, Place, Resource};
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
 use crate::issuer::Issuer;
 use crate::issuer::change::{Applied, Change, ChangeError};
@@ -28,14 +28,16 @@ pub(super) const TRIES: usize = 5;
 const GRANTS_PAGE: u32 = 500;
 
 /// One request of an administrator.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
+#[must_use]
 pub struct Desk<'a> {
-    /// The issuer that is administered.
-    pub issuer: &'a Issuer,
+    pub(super) administration: &'a Administration,
     /// Who asks: for the audit log.
-    pub actor: String,
+    actor: String,
+    /// Whether it may touch what holds a role.
+    pub(super) may_give_roles: bool,
     /// Everything is checked, and nothing is changed.
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// What something was done to, and what it was before and after.
@@ -47,14 +49,54 @@ pub(super) struct Told<'t> {
     pub(super) after: Value,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    /// For an administrator who may do this to objects of this kind.
+    ///
+    /// # Errors
+    /// [`AdminError::Scope`] or [`AdminError::Role`] for who may not.
+    pub fn of(
+        administration: &'a Administration,
+        who: &Administrator,
+        action: Action,
+        resource: Resource,
+    ) -> Result<Self, AdminError> {
+        who.may(action, resource, Place::Everywhere)?;
+        Ok(Self {
+            administration,
+            actor: who.client().to_string(),
+            may_give_roles: who.is_super(),
+            // Who may only read changes nothing, whatever is called.
+            dry_run: action == Action::Read,
+        })
+    }
+
+    /// For what a client does to itself, or the program by itself; neither touches what holds a role.
+    pub fn of_itself(administration: &'a Administration, actor: &str) -> Self {
+        Self {
+            administration,
+            actor: actor.to_owned(),
+            may_give_roles: false,
+            dry_run: false,
+        }
+    }
+
+    /// The same, and everything is checked and nothing changed.
+    pub fn dry(mut self, dry_run: bool) -> Self {
+        self.dry_run |= dry_run;
+        self
+    }
+
+    pub(super) fn issuer(&self) -> &'a Issuer {
+        self.administration.issuer()
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.issuer.services().clock.now()
+        self.administration.now()
     }
 
     pub(super) fn store(&self) -> &Arc<dyn Store> {
-        &self.issuer.services().store.store
+        &self.issuer().services().store.store
     }
 
     /// What the audit log says of a change. Neither side holds a secret: it is made of what the API shows.
@@ -81,17 +123,17 @@ impl Desk<'_> {
     }
 
     /// Makes a change of objects, or says that somebody else was first.
-    pub(super) async fn change(&self, object: &'static str, change: Change) -> Result<Option<Applied>, Refusal> {
-        match self.issuer.change(change, self.dry_run).await {
+    pub(super) async fn change(&self, object: &'static str, change: Change) -> Result<Option<Applied>, AdminError> {
+        match self.issuer().change(change, self.dry_run).await {
             Ok(applied) => Ok(Some(applied)),
             Err(ChangeError::Overtaken) => Ok(None),
-            Err(error) => Err(Refusal::of_change(object, error)),
+            Err(error) => Err(AdminError::of_change(object, error)),
         }
     }
 
     /// Puts revocations in force that the store has taken over.
     pub(super) fn put_in_force(&self, revocations: &[Revocation]) {
-        let services = self.issuer.services();
+        let services = self.issuer().services();
         for revocation in revocations {
             let kind = revocation.kind();
             services.revocations.revoke(revocation.clone());
@@ -100,7 +142,7 @@ impl Desk<'_> {
     }
 
     /// Every live grant of this sort.
-    pub(super) async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, Refusal> {
+    pub(super) async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
         let mut found = Vec::new();
         let mut after: Option<GrantId> = None;
         loop {
@@ -116,7 +158,7 @@ impl Desk<'_> {
 
     /// Ends grants with their refresh and access tokens, and gives how many. One that began while we looked is ended
     /// too: its tokens are revoked in a second round.
-    pub(super) async fn end_grants(&self, which: &GrantSelector, events: &[AuditEvent]) -> Result<usize, Refusal> {
+    pub(super) async fn end_grants(&self, which: &GrantSelector, events: &[AuditEvent]) -> Result<usize, AdminError> {
         let grants = self.all_grants(which).await?;
         if self.dry_run {
             return Ok(grants.len());
@@ -152,7 +194,7 @@ impl Desk<'_> {
     }
 
     /// Ends the grants of users at a client that may not use it any more. `only` looks at one user alone.
-    pub(super) async fn end_unassigned(&self, client: &ClientId, only: Option<&UserId>) -> Result<(), Refusal> {
+    pub(super) async fn end_unassigned(&self, client: &ClientId, only: Option<&UserId>) -> Result<(), AdminError> {
         if self.dry_run {
             return Ok(());
         }
@@ -188,8 +230,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    async fn is_assigned(&self, client: &ClientId, user: &UserId) -> Result<bool, Refusal> {
-        let directory = self.issuer.directory();
+    async fn is_assigned(&self, client: &ClientId, user: &UserId) -> Result<bool, AdminError> {
+        let directory = self.issuer().directory();
         // A client of the file has its assignments there, by names that no request of ours changes.
         let Some(client) = directory.client(client.as_str()) else {
             return Ok(true);

@@ -145,7 +145,10 @@ impl Administration {
             match self.issuer().change(change, dry_run).await {
                 Ok(applied) => {
                     let server = applied.directory.server(id).cloned();
-                    return Ok((answer, server.ok_or_else(|| AdminError::not_found("AuthorizationServer", id))?));
+                    return Ok((
+                        answer,
+                        server.ok_or_else(|| AdminError::not_found("AuthorizationServer", id))?,
+                    ));
                 }
                 Err(ChangeError::Overtaken) => {}
                 Err(error) => return Err(AdminError::of_change("authorizationServer", error)),
@@ -159,7 +162,13 @@ impl Administration {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn delete_server<F>(&self, who: &Administrator, id: &str, check: F, dry_run: bool) -> Result<(), AdminError>
+    pub async fn delete_server<F>(
+        &self,
+        who: &Administrator,
+        id: &str,
+        check: F,
+        dry_run: bool,
+    ) -> Result<(), AdminError>
     where
         F: Fn(&Arc<ManagedServer>) -> Result<(), AdminError> + Send,
     {
@@ -192,7 +201,12 @@ impl Administration {
         Err(AdminError::Contended)
     }
 
-    fn writable_server(&self, who: &Administrator, resource: Resource, id: &str) -> Result<Arc<ManagedServer>, AdminError> {
+    fn writable_server(
+        &self,
+        who: &Administrator,
+        resource: Resource,
+        id: &str,
+    ) -> Result<Arc<ManagedServer>, AdminError> {
         let listed = self.server(who, Action::Manage, resource, id)?;
         if listed.in_file {
             return Err(AdminError::read_only("AuthorizationServer", id));

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
+use crate::admin::AdminError;
 use crate::admin::desk::{Desk, Told};
-use crate::admin::refusal::Refusal;
 use crate::audit::AuditKind;
 use crate::model::id::{ClientId, GrantId, UserId};
 use crate::oauth::refresh::GrantRecord;
@@ -27,13 +27,13 @@ impl Desk<'_> {
     /// Live grants after this one, by identifier.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn grants(
         &self,
         holder: Holder<'_>,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<GrantRecord>, Refusal> {
+    ) -> Result<Vec<GrantRecord>, AdminError> {
         let which = self.selector(holder).await?;
         let after = after.and_then(|after| GrantId::parse(after).ok());
         Ok(self.store().grants(&which, after.as_ref(), limit).await?)
@@ -42,10 +42,10 @@ impl Desk<'_> {
     /// One live grant.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], also for one that somebody else holds (attack F44).
-    pub async fn grant(&self, holder: Holder<'_>, id: &str) -> Result<GrantRecord, Refusal> {
+    /// [`AdminError::NotFound`], also for one that somebody else holds (attack F44).
+    pub async fn grant(&self, holder: Holder<'_>, id: &str) -> Result<GrantRecord, AdminError> {
         let which = self.selector(holder).await?;
-        let unknown = || Refusal::not_found(KIND, id);
+        let unknown = || AdminError::not_found(KIND, id);
         let found = self.store().grant(&GrantId::parse(id).map_err(|_| unknown())?).await?;
         let GrantSelector::Where { client, user, .. } = which else {
             return Err(unknown());
@@ -60,8 +60,8 @@ impl Desk<'_> {
     /// Ends grants with all their tokens: this one, or every one of the holder's.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn revoke_grants(&self, holder: Holder<'_>, one: Option<&str>) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn revoke_grants(&self, holder: Holder<'_>, one: Option<&str>) -> Result<(), AdminError> {
         let which = match one {
             Some(id) => GrantSelector::One(self.grant(holder, id).await?.id),
             None => self.selector(holder).await?,
@@ -76,12 +76,12 @@ impl Desk<'_> {
         self.end_grants(&which, &[event]).await.map(|_| ())
     }
 
-    async fn selector(&self, holder: Holder<'_>) -> Result<GrantSelector, Refusal> {
+    async fn selector(&self, holder: Holder<'_>) -> Result<GrantSelector, AdminError> {
         let client = match holder.client {
             None => None,
             Some(id) => {
                 let app = self.app(id)?;
-                Some(ClientId::parse(app.id()).map_err(|_| Refusal::not_found("AppInstance", id))?)
+                Some(ClientId::parse(app.id()).map_err(|_| AdminError::not_found("AppInstance", id))?)
             }
         };
         let user: Option<UserId> = match holder.user {

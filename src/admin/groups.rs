@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::admin::AdminError;
 use crate::admin::desk::{Desk, TRIES, Told};
-use crate::admin::refusal::Refusal;
 use crate::admin::users::SeenUser;
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
@@ -53,8 +53,8 @@ impl Group {
 impl Desk<'_> {
     /// Every group, by identifier.
     pub fn groups(&self) -> Vec<Group> {
-        let directory = self.issuer.directory();
-        let declared = self.issuer.declared();
+        let directory = self.issuer().directory();
+        let declared = self.issuer().declared();
         let of_file = declared.groups.iter().map(|group| Group::Declared(group.value.clone()));
         let mut groups: Vec<Group> = directory.groups().cloned().map(Group::Managed).chain(of_file).collect();
         groups.sort_by(|one, other| one.id().cmp(other.id()));
@@ -64,22 +64,22 @@ impl Desk<'_> {
     /// A group.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn group(&self, id: &str) -> Result<Group, Refusal> {
-        if let Some(group) = self.issuer.directory().group(id) {
+    /// [`AdminError::NotFound`].
+    pub fn group(&self, id: &str) -> Result<Group, AdminError> {
+        if let Some(group) = self.issuer().directory().group(id) {
             return Ok(Group::Managed(Arc::clone(group)));
         }
-        let declared = self.issuer.declared();
+        let declared = self.issuer().declared();
         let found = declared.groups.iter().find(|group| group.value == id);
-        let found = found.ok_or_else(|| Refusal::not_found(KIND, id))?;
+        let found = found.ok_or_else(|| AdminError::not_found(KIND, id))?;
         Ok(Group::Declared(found.value.clone()))
     }
 
     /// A group that may be changed.
-    pub(super) fn managed_group(&self, id: &str) -> Result<Arc<ManagedGroup>, Refusal> {
+    pub(super) fn managed_group(&self, id: &str) -> Result<Arc<ManagedGroup>, AdminError> {
         match self.group(id)? {
             Group::Managed(group) => Ok(group),
-            Group::Declared(_) => Err(Refusal::ReadOnly {
+            Group::Declared(_) => Err(AdminError::ReadOnly {
                 kind: KIND,
                 id: id.to_owned(),
             }),
@@ -89,8 +89,8 @@ impl Desk<'_> {
     /// Makes a group.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn create_group(&self, profile: &Map<String, Value>) -> Result<Arc<ManagedGroup>, Refusal> {
+    /// [`AdminError`].
+    pub async fn create_group(&self, profile: &Map<String, Value>) -> Result<Arc<ManagedGroup>, AdminError> {
         let document = read(profile)?;
         let id = new_id(IdPrefix::Group);
         let at = self.now();
@@ -113,25 +113,25 @@ impl Desk<'_> {
             })],
             ..Change::default()
         };
-        let applied = self.change("group", change).await?.ok_or(Refusal::Overtaken)?;
-        applied.directory.group(&id).cloned().ok_or(Refusal::Overtaken)
+        let applied = self.change("group", change).await?.ok_or(AdminError::Contended)?;
+        applied.directory.group(&id).cloned().ok_or(AdminError::Contended)
     }
 
     /// Replaces a group's profile.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn replace_group(
         &self,
         id: &str,
         profile: &Map<String, Value>,
         is_expected: impl Fn(&ManagedGroup) -> bool,
-    ) -> Result<Arc<ManagedGroup>, Refusal> {
+    ) -> Result<Arc<ManagedGroup>, AdminError> {
         let document = read(profile)?;
         for _ in 0..TRIES {
             let group = self.managed_group(id)?;
             if !is_expected(&group) {
-                return Err(Refusal::Precondition);
+                return Err(AdminError::Precondition);
             }
             if group.document == document {
                 return Ok(group);
@@ -154,22 +154,22 @@ impl Desk<'_> {
                 ..Change::default()
             };
             if let Some(applied) = self.change("group", change).await? {
-                return applied.directory.group(id).cloned().ok_or(Refusal::Overtaken);
+                return applied.directory.group(id).cloned().ok_or(AdminError::Contended);
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Deletes a group, with its memberships and assignments. A rule that names it refuses that: without the name it
     /// would be for anybody.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn delete_group(&self, id: &str, is_expected: impl Fn(&ManagedGroup) -> bool) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn delete_group(&self, id: &str, is_expected: impl Fn(&ManagedGroup) -> bool) -> Result<(), AdminError> {
         for _ in 0..TRIES {
             let group = self.managed_group(id)?;
             if !is_expected(&group) {
-                return Err(Refusal::Precondition);
+                return Err(AdminError::Precondition);
             }
             let clients = self.clients_assigned_to(id);
             let change = Change {
@@ -194,14 +194,14 @@ impl Desk<'_> {
                 return Ok(());
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Puts a user into a group, or takes the user out.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn set_member(&self, group: &str, user: &str, is_member: bool) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn set_member(&self, group: &str, user: &str, is_member: bool) -> Result<(), AdminError> {
         let group = self.managed_group(group)?;
         let user = self.stored_user(user).await?;
         let kind = if is_member {
@@ -235,8 +235,8 @@ impl Desk<'_> {
     /// The users in a group after this one, by identifier.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn members(&self, group: &str, after: Option<&str>, limit: u32) -> Result<Vec<SeenUser>, Refusal> {
+    /// [`AdminError`].
+    pub async fn members(&self, group: &str, after: Option<&str>, limit: u32) -> Result<Vec<SeenUser>, AdminError> {
         let group = self.group(group)?;
         if let Group::Declared(name) = &group {
             let mut users = self.declared_users();
@@ -259,8 +259,8 @@ impl Desk<'_> {
     /// The groups that a user is in, by identifier.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn groups_of(&self, user: &str) -> Result<Vec<Group>, Refusal> {
+    /// [`AdminError`].
+    pub async fn groups_of(&self, user: &str) -> Result<Vec<Group>, AdminError> {
         let user = self.user(user).await?;
         let ids = if user.is_declared {
             self.declared_groups_of(&user.record.login)
@@ -271,7 +271,7 @@ impl Desk<'_> {
     }
 
     fn clients_assigned_to(&self, group: &str) -> Vec<ClientId> {
-        let directory = self.issuer.directory();
+        let directory = self.issuer().directory();
         let assigned = directory
             .clients()
             .filter(|client| client.document.groups.iter().any(|assigned| assigned.id == group));
@@ -279,7 +279,7 @@ impl Desk<'_> {
     }
 }
 
-fn read(profile: &Map<String, Value>) -> Result<GroupDocument, Refusal> {
+fn read(profile: &Map<String, Value>) -> Result<GroupDocument, AdminError> {
     let mut rest = profile.clone();
     rest.retain(|_, value| !value.is_null());
     let mut text = |name: &str, chars_max: usize| match rest.remove(name) {
@@ -287,7 +287,7 @@ fn read(profile: &Map<String, Value>) -> Result<GroupDocument, Refusal> {
         Some(Value::String(text)) if text.chars().count() <= chars_max && !text.chars().any(char::is_control) => {
             Ok(text)
         }
-        Some(_) => Err(Refusal::invalid(
+        Some(_) => Err(AdminError::invalid(
             "group",
             format!("{name}: a text of at most {chars_max} printable characters is expected"),
         )),
@@ -295,10 +295,10 @@ fn read(profile: &Map<String, Value>) -> Result<GroupDocument, Refusal> {
     let name = text("name", 255)?;
     let description = text("description", 1024)?;
     if name.trim().is_empty() {
-        return Err(Refusal::invalid("group", "name: the field cannot be left blank"));
+        return Err(AdminError::invalid("group", "name: the field cannot be left blank"));
     }
     if Value::Object(rest.clone()).to_string().len() > PROFILE_BYTES_MAX {
-        return Err(Refusal::invalid("group", "profile: it is too large"));
+        return Err(AdminError::invalid("group", "profile: it is too large"));
     }
     Ok(GroupDocument {
         name,

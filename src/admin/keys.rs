@@ -8,7 +8,11 @@ impl Administration {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub fn server_keys(&self, who: &Administrator, server: &str) -> Result<Vec<(KeyRecord, serde_json::Value)>, AdminError> {
+    pub fn server_keys(
+        &self,
+        who: &Administrator,
+        server: &str,
+    ) -> Result<Vec<(KeyRecord, serde_json::Value)>, AdminError> {
         self.server(who, Action::Read, Resource::AuthorizationServers, server)?;
         Ok(self.issuer().key_records(server))
     }
@@ -17,7 +21,12 @@ impl Administration {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn rotate_keys(&self, who: &Administrator, server: &str, dry_run: bool) -> Result<Vec<(KeyRecord, serde_json::Value)>, AdminError> {
+    pub async fn rotate_keys(
+        &self,
+        who: &Administrator,
+        server: &str,
+        dry_run: bool,
+    ) -> Result<Vec<(KeyRecord, serde_json::Value)>, AdminError> {
         self.server(who, Action::Manage, Resource::AuthorizationServers, server)?;
         if !dry_run {
             self.issuer()

@@ -7,7 +7,7 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use tokio::sync::Semaphore;
 
-use crate::admin::refusal::Refusal;
+use crate::admin::AdminError;
 use crate::entropy;
 use crate::model::secret::Secret;
 
@@ -23,19 +23,19 @@ const BYTES_MAX: usize = 1024;
 static PERMITS: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// The PHC text of a password, if it may be one.
-pub(super) async fn hash(password: Secret<String>, login: &str) -> Result<Secret<String>, Refusal> {
+pub(super) async fn hash(password: Secret<String>, login: &str) -> Result<Secret<String>, AdminError> {
     let text = password.expose_secret();
     if text.chars().count() < CHARS_MIN || text.len() > BYTES_MAX {
         let cause = format!("password: {CHARS_MIN} characters or more, and at most {BYTES_MAX} bytes, are expected");
-        return Err(Refusal::invalid("password", cause));
+        return Err(AdminError::invalid("password", cause));
     }
     if text.eq_ignore_ascii_case(login) {
-        return Err(Refusal::invalid("password", "password: it is the login"));
+        return Err(AdminError::invalid("password", "password: it is the login"));
     }
     let _permit = PERMITS
         .acquire()
         .await
-        .map_err(|error| Refusal::Internal(Box::new(error)))?;
+        .map_err(|error| AdminError::Internal(Box::new(error)))?;
     let hashing = tokio::task::spawn_blocking(move || {
         let salt: [u8; 16] = entropy::random_bytes();
         Argon2::default()
@@ -44,8 +44,8 @@ pub(super) async fn hash(password: Secret<String>, login: &str) -> Result<Secret
     });
     match hashing.await {
         Ok(Ok(hash)) => Ok(hash),
-        Ok(Err(_)) => Err(Refusal::Internal("a password could not be hashed".into())),
-        Err(error) => Err(Refusal::Internal(Box::new(error))),
+        Ok(Err(_)) => Err(AdminError::Internal("a password could not be hashed".into())),
+        Err(error) => Err(AdminError::Internal(Box::new(error))),
     }
 }
 

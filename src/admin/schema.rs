@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::admin::AdminError;
 use crate::admin::desk::{Desk, TRIES, Told};
-use crate::admin::refusal::Refusal;
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
 use crate::issuer::directory::USER_SCHEMA;
@@ -21,14 +21,14 @@ impl Desk<'_> {
     /// fits no more is refused when its profile is next changed.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn change_user_schema(&self, properties: &Map<String, Value>) -> Result<UserSchema, Refusal> {
+    /// [`AdminError`].
+    pub async fn change_user_schema(&self, properties: &Map<String, Value>) -> Result<UserSchema, AdminError> {
         for _ in 0..TRIES {
-            let directory = self.issuer.directory();
+            let directory = self.issuer().directory();
             let now = directory.schema().map(Arc::clone);
             let before = now.as_ref().map(|schema| schema.document.clone()).unwrap_or_default();
             let mut after = before.clone();
-            let refused = |causes| Refusal::Invalid {
+            let refused = |causes| AdminError::Invalid {
                 object: "schema",
                 causes,
             };
@@ -69,6 +69,6 @@ impl Desk<'_> {
                 return Ok(after);
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 }

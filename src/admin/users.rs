@@ -7,9 +7,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::admin::AdminError;
 use crate::admin::desk::{Desk, TRIES, Told};
 use crate::admin::password;
-use crate::admin::refusal::Refusal;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::directory::new_id;
 use crate::model::id::{Subject, UserId};
@@ -110,7 +110,7 @@ impl Lifecycle {
 impl Desk<'_> {
     /// The schema of profiles.
     pub fn user_schema(&self) -> UserSchema {
-        let directory = self.issuer.directory();
+        let directory = self.issuer().directory();
         directory
             .schema()
             .map(|schema| schema.document.clone())
@@ -120,8 +120,8 @@ impl Desk<'_> {
     /// A user by identifier or login.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub async fn user(&self, name: &str) -> Result<SeenUser, Refusal> {
+    /// [`AdminError::NotFound`].
+    pub async fn user(&self, name: &str) -> Result<SeenUser, AdminError> {
         if let Some(user) = self
             .declared_users()
             .into_iter()
@@ -129,7 +129,7 @@ impl Desk<'_> {
         {
             return Ok(user);
         }
-        let unknown = || Refusal::not_found(KIND, name);
+        let unknown = || AdminError::not_found(KIND, name);
         let id = UserId::parse(name).map_err(|_| unknown())?;
         let found = match self.store().user(&id).await? {
             Some(user) => Some(user),
@@ -143,10 +143,10 @@ impl Desk<'_> {
     }
 
     /// A user that may be changed.
-    pub(super) async fn stored_user(&self, name: &str) -> Result<UserRecord, Refusal> {
+    pub(super) async fn stored_user(&self, name: &str) -> Result<UserRecord, AdminError> {
         let user = self.user(name).await?;
         if user.is_declared {
-            return Err(Refusal::ReadOnly {
+            return Err(AdminError::ReadOnly {
                 kind: KIND,
                 id: name.to_owned(),
             });
@@ -157,8 +157,8 @@ impl Desk<'_> {
     /// Users whose login begins with `prefix`, after this one, by identifier: at least `limit` of them, if there are.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
-    pub async fn users(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<SeenUser>, Refusal> {
+    /// [`AdminError::Internal`].
+    pub async fn users(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<SeenUser>, AdminError> {
         let prefix = prefix.to_lowercase();
         let mut users = self.declared_users();
         users.retain(|user| {
@@ -178,14 +178,14 @@ impl Desk<'_> {
     /// Makes a user.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn create_user(&self, new: NewUser) -> Result<UserRecord, Refusal> {
+    /// [`AdminError`].
+    pub async fn create_user(&self, new: NewUser) -> Result<UserRecord, AdminError> {
         let mut profile = new.profile;
         profile.retain(|_, value| !value.is_null());
         let login = self.check_profile(&mut profile)?;
         self.check_login_is_free(&login).await?;
         if new.groups.len() > GROUPS_MAX {
-            return Err(Refusal::invalid(
+            return Err(AdminError::invalid(
                 "user",
                 format!("groupIds: at most {GROUPS_MAX} at once"),
             ));
@@ -197,7 +197,7 @@ impl Desk<'_> {
             Some(password) => Some(password::hash(password, &login).await?),
             None => None,
         };
-        let id = UserId::parse(&new_id(IdPrefix::User)).map_err(|error| Refusal::Internal(Box::new(error)))?;
+        let id = UserId::parse(&new_id(IdPrefix::User)).map_err(|error| AdminError::Internal(Box::new(error)))?;
         let now = self.now();
         let user = UserRecord {
             id,
@@ -245,18 +245,18 @@ impl Desk<'_> {
     /// Changes a user's profile or password. A new password ends every grant that began with the old one.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`AdminError`].
     pub async fn edit_user(
         &self,
         name: &str,
         edit: UserEdit,
         is_expected: impl Fn(&UserRecord) -> bool,
-    ) -> Result<UserRecord, Refusal> {
+    ) -> Result<UserRecord, AdminError> {
         let mut hashed = None;
         for _ in 0..TRIES {
             let before = self.stored_user(name).await?;
             if !is_expected(&before) {
-                return Err(Refusal::Precondition);
+                return Err(AdminError::Precondition);
             }
             let mut after = before.clone();
             if edit.whole {
@@ -291,19 +291,19 @@ impl Desk<'_> {
                 return Ok(after);
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Moves a user on.
     ///
     /// # Errors
-    /// [`Refusal::State`] where that leads nowhere.
-    pub async fn move_user(&self, name: &str, lifecycle: Lifecycle) -> Result<UserRecord, Refusal> {
+    /// [`AdminError::State`] where that leads nowhere.
+    pub async fn move_user(&self, name: &str, lifecycle: Lifecycle) -> Result<UserRecord, AdminError> {
         for _ in 0..TRIES {
             let before = self.stored_user(name).await?;
             let status = lifecycle.from(before.status).ok_or_else(|| {
                 let (status, word) = (before.status.as_str(), lifecycle.as_str());
-                Refusal::State(format!("a user with status {status} cannot be {word}"))
+                AdminError::State(format!("a user with status {status} cannot be {word}"))
             })?;
             let mut after = before.clone();
             after.status = status;
@@ -314,14 +314,14 @@ impl Desk<'_> {
                 return Ok(after);
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Deletes a user who is deactivated; deactivates another one (Okta's DELETE takes two steps).
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn delete_user(&self, name: &str) -> Result<(), Refusal> {
+    /// [`AdminError`].
+    pub async fn delete_user(&self, name: &str) -> Result<(), AdminError> {
         for _ in 0..TRIES {
             let user = self.stored_user(name).await?;
             if user.status != UserStatus::Deprovisioned {
@@ -343,7 +343,7 @@ impl Desk<'_> {
                 return Ok(());
             }
         }
-        Err(Refusal::Overtaken)
+        Err(AdminError::Contended)
     }
 
     /// Stores the user as it will be; `None` if somebody else was first. `ends` ends everything that it holds.
@@ -353,7 +353,7 @@ impl Desk<'_> {
         mut after: UserRecord,
         event: AuditEvent,
         ends: bool,
-    ) -> Result<Option<UserRecord>, Refusal> {
+    ) -> Result<Option<UserRecord>, AdminError> {
         let at = self.now();
         after.revision = before.revision + 1;
         after.updated_at = at;
@@ -385,7 +385,7 @@ impl Desk<'_> {
         in_store: &[Revocation],
         events: &[AuditEvent],
         at: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AdminError> {
         self.put_in_force(in_store);
         events.iter().for_each(crate::audit::log);
         let all = GrantSelector::Where {
@@ -407,8 +407,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn check_profile(&self, profile: &mut Map<String, Value>) -> Result<String, Refusal> {
-        let refused = |causes| Refusal::Invalid {
+    fn check_profile(&self, profile: &mut Map<String, Value>) -> Result<String, AdminError> {
+        let refused = |causes| AdminError::Invalid {
             object: "profile",
             causes,
         };
@@ -421,7 +421,7 @@ impl Desk<'_> {
         Ok(login)
     }
 
-    async fn check_login_is_free(&self, login: &str) -> Result<(), Refusal> {
+    async fn check_login_is_free(&self, login: &str) -> Result<(), AdminError> {
         let declared = self.declared_users();
         let of_file = declared
             .iter()
@@ -443,7 +443,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn declared_users(&self) -> Vec<SeenUser> {
-        let declared = self.issuer.declared();
+        let declared = self.issuer().declared();
         let users = declared.users.iter().filter_map(|user| {
             let mut profile = user.profile.clone();
             profile.insert("login".to_owned(), json!(user.login.value));
@@ -466,15 +466,15 @@ impl Desk<'_> {
 
     /// The groups of a user of the file, by name.
     pub(super) fn declared_groups_of(&self, login: &str) -> Vec<String> {
-        let declared = self.issuer.declared();
+        let declared = self.issuer().declared();
         let user = declared.users.iter().find(|user| user.login.value == login);
         let groups = user.map(|user| user.groups.iter().map(|group| group.value.clone()).collect());
         groups.unwrap_or_default()
     }
 }
 
-fn login_is_taken() -> Refusal {
-    Refusal::invalid("user", "login: An object with this field already exists")
+fn login_is_taken() -> AdminError {
+    AdminError::invalid("user", "login: An object with this field already exists")
 }
 
 /// Every token that speaks for the user: the subject is the login, or the identifier.

@@ -11,10 +11,14 @@
 //! is what the answer says, for every answer holds the whole object. A member that would *narrow* who gets in,
 //! and that we cannot honour, is refused by the resource that it belongs to, never ignored.
 
+mod apps;
+pub(super) mod caller;
+mod credentials;
 pub(super) mod error;
 pub(super) mod etag;
 pub(super) mod paging;
 pub(super) mod request;
+pub(super) mod shape;
 
 #[cfg(test)]
 mod tests;
