@@ -36,7 +36,7 @@ pub mod users;
 use std::sync::Arc;
 
 pub use authority::{Action, Administrator, Place, Resource};
-pub use declared::{Listed, clients_of_file, servers_of_file};
+pub use declared::{Listed, NEVER, clients_of_file, servers_of_file};
 pub use edit::{Deed, ServerEdit};
 pub use error::AdminError;
 

@@ -40,6 +40,7 @@
 //! | what survives a restart? | [`store`] |
 //! | what does Envoy send and get? | [`envoy`] |
 //! | what does a client of the issuer get? | [`http`] |
+//! | what may which administrator do? | [`admin`] |
 //! | which keys may the file have? | [`config`], its schema by `scopegate schema` |
 //! | who can reach which route? | [`reach`] |
 //! | what do operators see? | [`telemetry`] |

@@ -18,6 +18,7 @@ pub(super) mod error;
 pub(super) mod etag;
 pub(super) mod paging;
 pub(super) mod request;
+pub(super) mod seat;
 pub(super) mod shape;
 
 #[cfg(test)]

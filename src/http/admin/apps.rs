@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::apps::{App, Made, NewApp};
 use crate::admin::{Action, Administration, Resource};
-use crate::http::admin::caller::Caller;
+use crate::http::admin::seat::Seat;
 use crate::http::admin::error::ApiError;
 use crate::http::admin::etag::{self, EntityTag, IfMatch};
 use crate::http::admin::paging::Page;
@@ -34,8 +34,8 @@ pub(super) fn routes() -> Router<Administration> {
         .route("/api/v1/apps/{app}/lifecycle/deactivate", post(deactivate))
 }
 
-async fn list(caller: Caller, page: Page, query: Query) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Read, Resource::Apps)?;
+async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Read, Resource::Apps)?;
     let mut apps = desk.apps();
     if let Some(prefix) = query.one("q") {
         let prefix = prefix.to_lowercase();
@@ -52,11 +52,11 @@ async fn list(caller: Caller, page: Page, query: Query) -> Result<Response, ApiE
         }
     }
     let apps = page.cut(apps, |app| app.id().to_owned());
-    Ok(page.answer(&caller.public_url(), apps, |app| app.id().to_owned(), show))
+    Ok(page.answer(&seat.public_url(), apps, |app| app.id().to_owned(), show))
 }
 
-async fn create(caller: Caller, query: Query, Body(body): Body) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn create(seat: Seat, query: Query, Body(body): Body) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let wanted = Wanted::read(&body)?;
     let inactive = query.one("activate") == Some("false");
     let made = desk
@@ -71,18 +71,18 @@ async fn create(caller: Caller, query: Query, Body(body): Body) -> Result<Respon
     Ok(answer(StatusCode::OK, made))
 }
 
-async fn read(caller: Caller, Ids(id): Ids<String>) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Read, Resource::Apps)?;
+async fn read(seat: Seat, Ids(id): Ids<String>) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Read, Resource::Apps)?;
     Ok(etag::object(StatusCode::OK, &show(&desk.app(&id)?)))
 }
 
 async fn replace(
-    caller: Caller,
+    seat: Seat,
     Ids(id): Ids<String>,
     condition: IfMatch,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let wanted = Wanted::read(&body)?;
     if wanted.client_id.is_some_and(|named| named != id) {
         let text = "client_id: it is the identifier of the app, and stays";
@@ -98,25 +98,25 @@ async fn replace(
     Ok(answer(StatusCode::OK, made))
 }
 
-async fn activate(caller: Caller, Ids(id): Ids<String>, _: OptionalBody) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn activate(seat: Seat, Ids(id): Ids<String>, _: OptionalBody) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.set_app_status(&id, Status::Active).await?;
     Ok(etag::empty_object())
 }
 
-async fn deactivate(caller: Caller, Ids(id): Ids<String>, _: OptionalBody) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn deactivate(seat: Seat, Ids(id): Ids<String>, _: OptionalBody) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.set_app_status(&id, Status::Inactive).await?;
     Ok(etag::empty_object())
 }
 
 async fn delete(
     State(_): State<Administration>,
-    caller: Caller,
+    seat: Seat,
     Ids(id): Ids<String>,
     condition: IfMatch,
 ) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.delete_app(&id, false, expected(&condition)).await?;
     Ok(etag::done())
 }

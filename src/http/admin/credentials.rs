@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::credentials::{Credential, KEY, SECRET};
 use crate::admin::{Action, AdminError, Administration, Resource};
-use crate::http::admin::caller::Caller;
+use crate::http::admin::seat::Seat;
 use crate::http::admin::error::ApiError;
 use crate::http::admin::etag;
 use crate::http::admin::request::{Body, Ids, OptionalBody};
@@ -36,25 +36,25 @@ pub(super) fn routes() -> Router<Administration> {
         )
 }
 
-async fn secrets(caller: Caller, Ids(app): Ids<String>) -> Result<Response, ApiError> {
-    let app = caller.desk(Action::Read, Resource::Apps)?.app(&app)?;
+async fn secrets(seat: Seat, Ids(app): Ids<String>) -> Result<Response, ApiError> {
+    let app = seat.desk(Action::Read, Resource::Apps)?.app(&app)?;
     let shown: Vec<Value> = app.document().secrets.iter().map(show_secret).collect();
     Ok(reply::document(StatusCode::OK, Value::Array(shown).to_string()))
 }
 
-async fn secret(caller: Caller, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
-    let app = caller.desk(Action::Read, Resource::Apps)?.app(&app)?;
+async fn secret(seat: Seat, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    let app = seat.desk(Action::Read, Resource::Apps)?.app(&app)?;
     let found = app.document().secrets.iter().find(|secret| secret.id == id);
     let found = found.ok_or_else(|| AdminError::not_found(SECRET, &id))?;
     Ok(etag::object(StatusCode::OK, &show_secret(found)))
 }
 
 async fn create_secret(
-    caller: Caller,
+    seat: Seat,
     Ids(app): Ids<String>,
     OptionalBody(body): OptionalBody,
 ) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let chosen = match body.get("client_secret") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(Secret::new(text.clone())),
@@ -70,11 +70,11 @@ async fn create_secret(
 }
 
 async fn move_secret(
-    caller: Caller,
+    seat: Seat,
     Ids((app, id, operation)): Ids<(String, String, String)>,
     _: OptionalBody,
 ) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let status = operation_of(&operation)?;
     let document = desk.set_credential_status(&app, Credential::Secret, &id, status).await?;
     let found = document.secrets.iter().find(|secret| secret.id == id);
@@ -82,39 +82,39 @@ async fn move_secret(
     Ok(etag::object(StatusCode::OK, &show_secret(found)))
 }
 
-async fn delete_secret(caller: Caller, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn delete_secret(seat: Seat, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.delete_credential(&app, Credential::Secret, &id).await?;
     Ok(etag::done())
 }
 
-async fn keys(caller: Caller, Ids(app): Ids<String>) -> Result<Response, ApiError> {
-    let app = caller.desk(Action::Read, Resource::Apps)?.app(&app)?;
+async fn keys(seat: Seat, Ids(app): Ids<String>) -> Result<Response, ApiError> {
+    let app = seat.desk(Action::Read, Resource::Apps)?.app(&app)?;
     let document = app.document();
     let keys: Vec<Value> = document.keys.iter().map(show_key).collect();
     let shown = json!({ "jwks": { "keys": keys }, "jwks_uri": document.jwks_uri });
     Ok(etag::object(StatusCode::OK, &shown))
 }
 
-async fn key(caller: Caller, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
-    let app = caller.desk(Action::Read, Resource::Apps)?.app(&app)?;
+async fn key(seat: Seat, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    let app = seat.desk(Action::Read, Resource::Apps)?.app(&app)?;
     let found = app.document().keys.iter().find(|key| key.id == id);
     let found = found.ok_or_else(|| AdminError::not_found(KEY, &id))?;
     Ok(etag::object(StatusCode::OK, &show_key(found)))
 }
 
-async fn create_key(caller: Caller, Ids(app): Ids<String>, Body(jwk): Body) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn create_key(seat: Seat, Ids(app): Ids<String>, Body(jwk): Body) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let key = desk.create_key(&app, &jwk).await?;
     Ok(etag::object(StatusCode::CREATED, &show_key(&key)))
 }
 
 async fn move_key(
-    caller: Caller,
+    seat: Seat,
     Ids((app, id, operation)): Ids<(String, String, String)>,
     _: OptionalBody,
 ) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let status = operation_of(&operation)?;
     let document = desk.set_credential_status(&app, Credential::Key, &id, status).await?;
     let found = document.keys.iter().find(|key| key.id == id);
@@ -122,8 +122,8 @@ async fn move_key(
     Ok(etag::object(StatusCode::OK, &show_key(found)))
 }
 
-async fn delete_key(caller: Caller, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
-    let desk = caller.desk(Action::Manage, Resource::Apps)?;
+async fn delete_key(seat: Seat, Ids((app, id)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.delete_credential(&app, Credential::Key, &id).await?;
     Ok(etag::done())
 }

@@ -93,6 +93,9 @@ async fn mint(issuer: &Issuer) -> Result<String, String> {
         authorization: &[],
         content_type: Some("application/x-www-form-urlencoded"),
         has_query: false,
+        accept: None,
+        certificate: None,
+        dpop: &[],
         body: b"grant_type=client_credentials&client_id=0oa1&client_secret=secret&scope=pay:read",
     };
     let answer = issuer.token("aus1", &request).await;
