@@ -28,6 +28,7 @@ mod error;
 pub mod grants;
 pub mod groups;
 pub mod keys;
+pub mod logs;
 mod password;
 pub mod schema;
 pub mod tokens;
