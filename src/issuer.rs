@@ -22,6 +22,7 @@ mod authenticate;
 mod grant;
 pub mod journal;
 mod mint;
+pub mod preview;
 mod revoke;
 pub mod settings;
 mod signing;

@@ -24,6 +24,7 @@ pub mod error;
 pub mod grant;
 pub mod keyring;
 pub mod metadata;
+pub mod minting;
 pub mod redirect;
 pub mod refresh;
 pub mod request;
