@@ -22,6 +22,8 @@ mod authenticate;
 mod grant;
 pub mod journal;
 mod mint;
+pub mod passwords;
+mod people;
 pub mod preview;
 mod revoke;
 pub mod settings;
@@ -50,7 +52,7 @@ use crate::model::event::{Event, EventSink};
 use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::{ErrorCode, GrantFailure, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
@@ -78,6 +80,7 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    passwords: passwords::Passwords,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -181,6 +184,7 @@ impl Issuer {
             services,
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            passwords: passwords::Passwords::default(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)
@@ -317,6 +321,14 @@ impl Issuer {
             (OAuthError::ClientAuthentication(failure), _) => {
                 note.set("reason", json!(failure.as_str()));
                 AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Grant(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                match failure {
+                    GrantFailure::Denied(_) => AuditKind::AccessDenied,
+                    GrantFailure::Password(_) => AuditKind::UserAuthenticationFailed,
+                    _ => AuditKind::TokenRefused,
+                }
             }
             (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
                 AuditKind::AccessDenied

@@ -19,12 +19,17 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
     let authorization = received.authorization();
     match issuer.token(&server.0, &received.as_request(&authorization)).await {
         Ok(answer) => {
-            let body = json!({
-                "token_type": "Bearer",
+            let mut body = json!({
+                "token_type": answer.token_type,
                 "expires_in": answer.expires_in_seconds,
                 "access_token": answer.access_token.expose_secret(),
                 "scope": answer.scope,
             });
+            for (name, token) in [("refresh_token", &answer.refresh_token), ("id_token", &answer.id_token)] {
+                if let Some(token) = token {
+                    body[name] = json!(token.expose_secret());
+                }
+            }
             reply::document(StatusCode::OK, body.to_string())
         }
         Err(failure) => reply::failure(&failure),

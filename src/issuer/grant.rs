@@ -1,7 +1,11 @@
 //! Grants: one file each, with the same signature. What is not built yet answers
 //! `unsupported_grant_type`, and is not listed in the metadata ([`crate::oauth::metadata::GRANTS`]).
 
+mod authorization_code;
 mod client_credentials;
+mod password;
+pub(super) mod person;
+mod refresh;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,15 +18,18 @@ use crate::model::scope::ScopeSet;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting;
+use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::Form;
 
 /// What every grant works with.
-struct GrantContext<'a> {
+pub(super) struct GrantContext<'a> {
     issuer: &'a Issuer,
     snapshot: &'a Snapshot,
     endpoint: &'a Endpoint,
     client: &'a AuthenticatedClient,
     form: &'a Form,
+    /// The key that the request proves to hold, and that its tokens are bound to.
+    binding: Option<KeyBinding>,
 }
 
 /// What every grant gives.
@@ -50,16 +57,27 @@ pub(super) async fn answer(
         endpoint,
         client: &client,
         form: &form,
+        binding: None,
     };
     match grant {
         GrantType::ClientCredentials => client_credentials::answer(&context, note).await,
-        GrantType::AuthorizationCode
-        | GrantType::Implicit
-        | GrantType::Password
-        | GrantType::RefreshToken
-        | GrantType::DeviceCode
-        | GrantType::TokenExchange
-        | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
+        GrantType::RefreshToken => refresh::answer(&context, note).await,
+        GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
+        GrantType::Password => password::answer(&context, note).await,
+        GrantType::Implicit | GrantType::DeviceCode | GrantType::TokenExchange | GrantType::JwtBearer => {
+            Err(OAuthError::UnsupportedGrantType)
+        }
+    }
+}
+
+impl GrantContext<'_> {
+    /// Whether the client has the grant at all: asked before anything of the grant is looked at.
+    fn admit(&self, grant: GrantType) -> Result<(), OAuthError> {
+        if self.client.client().grants.contains(&grant) {
+            Ok(())
+        } else {
+            Err(OAuthError::GrantNotAllowed(grant.as_str()))
+        }
     }
 }
 

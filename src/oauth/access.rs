@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compiling::compile;
-pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide};
+pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide, decide_refresh};
 
 use crate::jose::alg::Algorithm;
+use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::claims::Claim;
@@ -72,6 +73,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// The profile's attributes.
     pub profile: serde_json::Map<String, serde_json::Value>,
+    /// The SHA-256 of the password: it stands in the file in plain text, where `dev: true` alone.
+    pub password: Digest,
 }
 
 /// A local authorization server.
@@ -98,6 +101,19 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether a token of this server may be for this resource or audience.
+    #[must_use]
+    pub fn serves(&self, resource: &str) -> bool {
+        resource == self.audience || self.options.resources.iter().any(|known| known.value == resource)
+    }
+
+    /// Everything that a token of this server may be for: its audience first.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<String> {
+        let resources = self.options.resources.iter().map(|resource| resource.value.clone());
+        std::iter::once(self.audience.clone()).chain(resources).collect()
+    }
+
     /// The longest life that a rule gives an access token; zero if there is no rule.
     #[must_use]
     pub fn access_token_lifetime_max(&self) -> Duration {

@@ -135,6 +135,14 @@ impl Form {
             .map(|(_, value)| value)
     }
 
+    /// Every value of a parameter that may be repeated.
+    pub fn texts<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        let named = self.parameters.iter().filter(move |(candidate, _)| candidate == name);
+        named
+            .map(|(_, value)| value.expose_secret().as_str())
+            .filter(|value| !value.is_empty())
+    }
+
     /// The value of a parameter that is no secret.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
