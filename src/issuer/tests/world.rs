@@ -25,6 +25,8 @@ pub(super) const BOTH: &str = "transfers:read transfers:write";
 /// The bank, with a native client `legacy` that is given the password grant by name.
 pub(super) fn declared() -> IssuerDeclaration {
     let mut declared = quick_bank();
+    let profile = serde_json::json!({ "tier": "gold", "firstName": "Ada", "email": ADA });
+    declared.users[0].profile = profile.as_object().expect("an object").clone();
     declared.clients.push(client(
         "legacy",
         ClientKind::Native,
