@@ -18,10 +18,16 @@
 //!
 //! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
+mod arrival;
 mod authenticate;
+pub mod change;
+pub mod directory;
 mod dpop;
+mod follow;
 mod grant;
 pub mod journal;
+mod keys;
+pub mod management;
 mod mint;
 mod peers;
 pub mod preview;
@@ -39,12 +45,16 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use journal::Journal;
+pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
 pub use signing::{Jwks, KeyFailure};
 
 use crate::audit::{AuditEvent, AuditKind, AuditSink};
 use crate::clock::Clock;
 use crate::entropy;
+use crate::issuer::change::Plan;
+use crate::issuer::directory::Directory;
+use crate::issuer::follow::Followed;
 use crate::issuer::peers::Peers;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
@@ -54,13 +64,14 @@ use crate::model::event::{Event, EventSink};
 use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
+use crate::oauth::declared::IssuerDeclaration;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
 use crate::revocation::Revocations;
+use crate::store::StoreError;
 use crate::store::open::OpenStore;
-use crate::store::{Cursor, StoreError};
 use crate::trust::fetch::Fetch;
 
 /// What the issuer works with.
@@ -84,8 +95,9 @@ pub struct Issuer {
     services: Services,
     peers: Peers,
     snapshot: ArcSwap<Snapshot>,
-    /// One reload at a time.
+    /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -94,11 +106,17 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-/// Everything that one configuration says.
+/// Everything that the file and the administration say.
 struct Snapshot {
     public_url: Url,
     model: Model,
     servers: HashMap<AuthorizationServerId, Arc<Endpoint>>,
+    /// What the file declares.
+    declared: Arc<IssuerDeclaration>,
+    /// What it was compiled to.
+    of_file: Arc<Model>,
+    /// What is administered.
+    directory: Arc<Directory>,
     needs_certificates: bool,
 }
 
@@ -192,11 +210,14 @@ impl Issuer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: &IssuerSettings, services: Services) -> Result<Arc<Self>, StartError> {
-        replay(&services).await?;
+        let followed = Followed::replay(&services).await?;
         let empty = Snapshot {
             public_url: settings.public_url.clone(),
             model: Model::default(),
             servers: HashMap::new(),
+            declared: Arc::default(),
+            of_file: Arc::default(),
+            directory: Arc::new(change::read_directory(&services, &settings.declared).await?),
             needs_certificates: false,
         };
         let issuer = Arc::new(Self {
@@ -204,44 +225,38 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)
     }
 
     /// Takes over another configuration: whole, or not at all. Servers that are declared in both keep
-    /// their keys.
+    /// their keys; the tokens of servers and clients that are declared no more are dead when it returns.
     ///
     /// # Errors
     /// [`StartError`]; the last configuration stays in force.
     pub async fn reload(&self, settings: &IssuerSettings) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().await;
         let (model, findings) = access::compile(&settings.declared);
-        let model = model.ok_or(StartError::Declaration(findings))?;
+        let of_file = Arc::new(model.ok_or(StartError::Declaration(findings))?);
         let last = self.snapshot.load_full();
-        let mut servers = HashMap::new();
-        for (id, server) in &model.servers {
-            let keys = match last.servers.get(id) {
-                Some(endpoint) => Arc::clone(&endpoint.keys),
-                None => Arc::new(ServerKeys::new(id.clone())),
-            };
-            let failed = |source| StartError::Keys {
-                server: id.clone(),
-                source,
-            };
-            // Before the first token of a longer life is signed, it is written down how long its key
-            // has to stay.
-            keys.advance(&self.services, &rotation_of(server), server.access_token_lifetime_max())
-                .await
-                .map_err(failed)?;
-            servers.insert(id.clone(), Arc::new(Endpoint::new(&settings.public_url, server, keys)));
-        }
-        self.snapshot.store(Arc::new(Snapshot {
+        let mut directory = Directory::clone(&last.directory);
+        directory.compile_all(directory::Surroundings {
+            declared: &settings.declared,
+            sealing: &self.services.store.sealing,
+        });
+        let next = Plan {
             public_url: settings.public_url.clone(),
-            needs_certificates: model.needs_certificates(),
-            model,
-            servers,
-        }));
+            declared: Arc::new(settings.declared.clone()),
+            of_file,
+            directory: Arc::new(directory),
+        };
+        let next = next.snapshot(&last);
+        let failed = |(server, source)| StartError::Keys { server, source };
+        self.open_keys(next.servers.values()).await.map_err(failed)?;
+        self.snapshot.store(Arc::new(next));
+        self.end_undeclared(&last).await?;
         Ok(())
     }
 
@@ -254,7 +269,7 @@ impl Issuer {
     /// Whether there is such an authorization server.
     #[must_use]
     pub fn has_server(&self, server: &str) -> bool {
-        self.snapshot.load().servers.contains_key(server)
+        self.snapshot.load().endpoint(server).is_some()
     }
 
     /// Whether a client proves itself by a certificate, or has its tokens bound to one: then the listener has to ask
@@ -277,18 +292,17 @@ impl Issuer {
     /// The published key set.
     #[must_use]
     pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
-        self.snapshot
-            .load()
-            .servers
-            .get(server)
-            .map(|endpoint| endpoint.keys.jwks())
+        self.snapshot.load().endpoint(server).map(|endpoint| {
+            endpoint.keys.heed(&self.services.revocations);
+            endpoint.keys.jwks()
+        })
     }
 
     /// A metadata document.
     #[must_use]
     pub fn metadata(&self, server: &str, document: Document) -> Option<Arc<str>> {
         let snapshot = self.snapshot.load();
-        let endpoint = snapshot.servers.get(server)?;
+        let endpoint = snapshot.endpoint(server)?;
         Some(Arc::clone(match document {
             Document::AuthorizationServer => &endpoint.authorization_server,
             Document::OpenidConfiguration => &endpoint.openid_configuration,
@@ -300,11 +314,16 @@ impl Issuer {
     /// # Errors
     /// [`Failure`] with what the client may be told, and an id for the rest.
     pub async fn token(&self, server: &str, request: &FormRequest<'_>) -> Result<TokenAnswer, Failure> {
+        // Before the snapshot: what is decided by it is no newer than this.
+        let began = self.services.clock.now();
         let snapshot = self.snapshot.load_full();
         let endpoint = snapshot.endpoint(server);
         let mut note = Note::new(server);
         let outcome = match &endpoint {
-            Some(endpoint) => grant::answer(self, &snapshot, endpoint, request, &mut note).await,
+            Some(endpoint) => {
+                let granted = self.grant(&snapshot, endpoint, request, &mut note).await;
+                granted.and_then(|answer| self.alive(endpoint, answer, began))
+            }
             None => Err(access::AccessDenial::UnknownServer.into()),
         };
         let code = match &outcome {
@@ -332,6 +351,17 @@ impl Issuer {
                 })
             }
         }
+    }
+
+    async fn grant(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: &Endpoint,
+        request: &FormRequest<'_>,
+        note: &mut Note,
+    ) -> Result<TokenAnswer, OAuthError> {
+        self.heed_revoked_keys(endpoint).await.map_err(OAuthError::internal)?;
+        grant::answer(self, snapshot, endpoint, request, note).await
     }
 
     /// Revokes a token (RFC 7009). A token that is not this client's, or is none at all, is answered
@@ -381,8 +411,10 @@ impl Issuer {
 }
 
 impl Snapshot {
+    /// A server that answers: an inactive one does not, as if it did not exist (case 157).
     fn endpoint(&self, server: &str) -> Option<Arc<Endpoint>> {
-        self.servers.get(server).cloned()
+        let endpoint = self.servers.get(server)?;
+        (!endpoint.server.options.inactive).then(|| Arc::clone(endpoint))
     }
 }
 
@@ -443,22 +475,6 @@ fn rotation_of(server: &Server) -> Rotation {
     Rotation {
         algorithm: server.algorithm,
         every: server.rotate_every,
-    }
-}
-
-/// How many revocations are read at a time.
-const REPLAY_PAGE: u32 = 10_000;
-
-/// Puts the revocations of the store into the table, before anything is answered.
-async fn replay(services: &Services) -> Result<(), StoreError> {
-    let mut cursor = Cursor::default();
-    loop {
-        let page = services.store.store.revocations_after(cursor, REPLAY_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        cursor = *last;
-        for (_, revocation) in page {
-            services.revocations.revoke(revocation);
-        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod declared;
+pub mod document;
 pub mod error;
 pub mod grant;
 pub mod keyring;
@@ -30,8 +31,10 @@ pub mod minting;
 pub mod peer_keys;
 pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod request;
 pub mod resource;
+pub mod schema;
 pub mod token;
 pub mod user;
 

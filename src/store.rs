@@ -12,8 +12,10 @@
 
 pub mod grants;
 pub mod memory;
+pub mod nodes;
 pub mod objects;
 pub mod open;
+pub mod postgres;
 pub mod seal;
 pub mod settings;
 pub mod sqlite;
@@ -29,6 +31,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::grants::GrantStore;
+use crate::store::nodes::NodeStore;
 use crate::store::objects::{AuditStore, DirectoryStore, ObjectStore};
 
 /// What a call of the store gives, later.
@@ -42,7 +45,7 @@ fn not_built<T: Send + 'static>() -> StoreFuture<'static, T> {
 }
 
 /// The interface. `Arc<dyn Store>` is how it is held.
-pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send + Sync + 'static {
+pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + NodeStore + Send + Sync + 'static {
     /// Every key of an authorization server.
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>>;
 
@@ -272,4 +275,4 @@ impl RevocationRow {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

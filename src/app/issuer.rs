@@ -56,7 +56,8 @@ pub(super) async fn start(
         .await
         .map_err(|error| told(settings, error))?;
     let (tended, stop) = (issuer.clone(), lifecycle.stop().soft.clone());
-    lifecycle.essential("issuer", tended.tend(stop));
+    lifecycle.essential("issuer", tended.tend(stop.clone()));
+    lifecycle.essential("other nodes", issuer.clone().follow(stop));
     Ok(Some((Issuer(issuer), writing)))
 }
 

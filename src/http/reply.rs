@@ -30,6 +30,12 @@ pub(super) fn failure(failure: &Failure) -> Response {
         error.error_code(),
         &failure.error_id,
     );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // What is in the way is over with the second in which it came.
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if failure.challenge {
         let challenge = HeaderValue::from_static("Basic realm=\"oauth2\", charset=\"UTF-8\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

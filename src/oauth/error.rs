@@ -118,6 +118,9 @@ pub enum OAuthError {
     /// A claim has no value.
     #[error(transparent)]
     Claim(#[from] ClaimFailure),
+    /// What was granted is revoked: a fact that came while the request was under way, or in this very second.
+    #[error("a revocation has overtaken the request: try again in a second")]
+    Overtaken,
     /// Signing, the store, or another part of ours failed; the cause is in the log alone.
     #[error("the server could not complete the request")]
     Internal(#[source] Cause),
@@ -265,6 +268,7 @@ impl OAuthError {
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
+            Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }
@@ -296,6 +300,7 @@ impl OAuthError {
             Self::Access(AccessDenial::ScopeDenied(_)) => "scope_denied",
             Self::Access(AccessDenial::UnknownServer) => "unknown_authorization_server",
             Self::Claim(_) => "claim_evaluation_failure",
+            Self::Overtaken => "overtaken_by_revocation",
             Self::Internal(_) => "internal",
         }
     }
@@ -339,6 +344,7 @@ impl OAuthError {
             | Self::Dpop(_)
             | Self::DpopNonce
             | Self::CertificateMissing
+            | Self::Overtaken
             | Self::Access(_) => Fault::Caller,
         }
     }
@@ -346,7 +352,7 @@ impl OAuthError {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::Internal(_))
+        matches!(self, Self::Internal(_) | Self::Overtaken)
     }
 }
 

@@ -6,6 +6,7 @@
 mod audit;
 mod directory;
 mod grants;
+mod nodes;
 mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     keys: BTreeMap<(AuthorizationServerId, Kid), StoredKey>,
+    keys_generation: i64,
+    meta: BTreeMap<String, Vec<u8>>,
     revocations: BTreeMap<Cursor, RevocationRow>,
     /// Where each fact is: kind, server, name.
     places: BTreeMap<(&'static str, String, String), Cursor>,
@@ -181,6 +184,7 @@ impl Store for MemoryStore {
                 return Ok(Changed::Overtaken);
             }
             state.keys = draft;
+            state.keys_generation += 1;
             state.chain(audit);
             Ok(Changed::Done)
         })

@@ -3,9 +3,16 @@
 //! A test of the suite asks [`stores`] and makes its claims of each; the memory store is the model ([`model`]).
 
 mod audit;
+mod directory;
+mod grants;
 mod keys;
+mod nodes;
+mod objects;
+pub(crate) mod postgres;
 mod revocations;
+mod seen;
 mod sqlite;
+mod together;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,10 +23,12 @@ use serde_json::json;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::jose::alg::Algorithm;
 use crate::model::id::{AuthorizationServerId, ClientId, Jti, Kid};
+use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::memory::MemoryStore;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoredKey};
 
@@ -34,7 +43,7 @@ struct Tested {
 
 /// An empty store of each kind. A new kind of store is added here, and the whole suite is about it too.
 async fn stores() -> Vec<Tested> {
-    vec![memory(), sqlite().await]
+    vec![memory(), sqlite().await, postgres().await]
 }
 
 fn memory() -> Tested {
@@ -52,6 +61,17 @@ async fn sqlite() -> Tested {
         name: "sqlite",
         store: Arc::new(store),
         _home: Box::new(folder),
+    }
+}
+
+async fn postgres() -> Tested {
+    let password = Secret::new(postgres::PASSWORD.to_owned());
+    let store = PostgresStore::open(&postgres::database().url, Some(&password)).await;
+    let store = store.expect("opens");
+    Tested {
+        name: "postgres",
+        store: Arc::new(store),
+        _home: Box::new(()),
     }
 }
 

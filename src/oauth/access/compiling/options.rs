@@ -42,9 +42,11 @@ impl Compiler<'_> {
                 "only a client that authenticates can be a resource server: use `type: service`",
             );
         }
-        for audience in &options.audiences {
-            if audience.value != "*" && !self.audiences.contains(audience.value.as_str()) {
-                let known: Vec<&str> = self.audiences.iter().copied().collect();
+        let is_checked = self.audiences.is_some();
+        let known = self.audiences.clone().unwrap_or_default();
+        for audience in options.audiences.iter().filter(|_| is_checked) {
+            if audience.value != "*" && !known.contains(audience.value.as_str()) {
+                let known: Vec<&str> = known.iter().copied().collect();
                 self.unknown("unknown_audience", "audience or resource", audience, known);
             }
         }
@@ -74,10 +76,12 @@ impl Compiler<'_> {
                 );
             }
         }
-        for server in &options.associated_servers {
-            if !self.servers.contains(server.value.as_str()) {
+        let is_checked = self.servers.is_some();
+        let known = self.servers.clone().unwrap_or_default();
+        for server in options.associated_servers.iter().filter(|_| is_checked) {
+            if !known.contains(server.value.as_str()) {
                 let name = Located::new(server.value.to_string(), server.location);
-                let known: Vec<&str> = self.servers.iter().copied().collect();
+                let known: Vec<&str> = known.iter().copied().collect();
                 self.unknown(
                     "unknown_authorization_server",
                     "local authorization server",
