@@ -25,8 +25,10 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
 mod peers;
@@ -44,6 +46,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use url::Url;
 
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::issuer::authenticate::authenticate;
 use crate::issuer::living::{self, LivingToken};
-use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot};
+use crate::issuer::{Endpoint, Failure, FormRequest, Issuer, Note, Snapshot};
 use crate::model::secret::Secret;
+use crate::oauth::access::AccessDenial;
 use crate::oauth::client::Client;
 use crate::oauth::error::{AuthenticationFailure, OAuthError};
 
@@ -31,8 +32,24 @@ pub enum IntrospectionAnswer {
     Jwt(Secret<String>),
 }
 
-/// Answers an introspection request.
-pub(super) async fn answer(
+impl Issuer {
+    /// Answers an introspection request.
+    ///
+    /// # Errors
+    /// [`Failure`] when the caller does not authenticate, or the request cannot be read; a token that is not good is
+    /// an answer.
+    pub async fn introspect(&self, server: &str, request: &FormRequest<'_>) -> Result<IntrospectionAnswer, Failure> {
+        let snapshot = self.snapshot.load_full();
+        let mut note = Note::new(server);
+        let outcome = match snapshot.endpoint(server) {
+            Some(endpoint) => answer(self, &snapshot, &endpoint, request, &mut note).await,
+            None => Err(AccessDenial::UnknownServer.into()),
+        };
+        outcome.map_err(|error| self.fail(error, request, note))
+    }
+}
+
+async fn answer(
     issuer: &Issuer,
     snapshot: &Snapshot,
     endpoint: &Endpoint,
@@ -42,7 +59,7 @@ pub(super) async fn answer(
     let form = request.form()?;
     let caller = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
     // SECURITY: whoever knows the name of a public client could ask in its place (case 113).
-    if caller.is_public() {
+    if caller.client().is_public() {
         return Err(OAuthError::ClientAuthentication(AuthenticationFailure::SecretMissing));
     }
     // `token_type_hint` only says where to look first (RFC 7662 section 2.1).
@@ -70,7 +87,11 @@ pub(super) async fn answer(
 }
 
 fn may_know(caller: &Client, token: &LivingToken) -> bool {
-    caller.id == *token.client() || token.audiences().iter().any(|audience| caller.serves_audience(audience))
+    caller.id == *token.client()
+        || token
+            .audiences()
+            .iter()
+            .any(|audience| caller.serves_audience(audience))
 }
 
 /// Every claim of the token, under the names of RFC 7662 section 2.2 whatever its profile.
@@ -93,7 +114,9 @@ fn inactive() -> Map<String, Value> {
 fn wants_jwt(accept: &str) -> bool {
     accept.split(',').any(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let is_named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(INTROSPECTION_JWT));
+        let is_named = parts
+            .next()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(INTROSPECTION_JWT));
         let is_refused = parts.any(|parameter| {
             let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
             weight.is_some_and(|weight| weight.trim_matches(['0', '.']).is_empty())

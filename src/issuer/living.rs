@@ -89,6 +89,10 @@ pub(super) fn access_token(
     if issuer.services.revocations.dead(&life).is_some() {
         return None;
     }
-    let is_active = snapshot.model.clients.get(&client).is_some_and(|client| !client.options.inactive);
+    let is_active = snapshot
+        .model
+        .clients
+        .get(&client)
+        .is_some_and(|client| !client.options.inactive);
     is_active.then_some(LivingToken { claims, client })
 }
