@@ -13,7 +13,7 @@ use std::pin::Pin;
 use serde_json::json;
 
 use crate::issuer::authenticate::{AuthenticatedClient, authenticate};
-use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer};
+use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer, dpop};
 use crate::model::scope::ScopeSet;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
@@ -44,22 +44,23 @@ pub(super) async fn answer(
     note: &mut Note,
 ) -> Result<TokenAnswer, OAuthError> {
     let form = request.form()?;
-    let client = authenticate(snapshot, request, &form, note)?;
+    let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
     let name = form
         .text("grant_type")
         .ok_or(OAuthError::MissingParameter("grant_type"))?;
     let grant = GrantType::parse_wire(name).ok_or(OAuthError::UnsupportedGrantType)?;
     note.grant = grant.as_str();
     note.set("grant", json!(grant.as_str()));
+    let binding = dpop::binding(issuer, endpoint, &client, request).await?;
     let context = GrantContext {
         issuer,
         snapshot,
         endpoint,
         client: &client,
         form: &form,
-        binding: None,
+        binding,
     };
-    match grant {
+    let answer = match grant {
         GrantType::ClientCredentials => client_credentials::answer(&context, note).await,
         GrantType::RefreshToken => refresh::answer(&context, note).await,
         GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
@@ -67,7 +68,11 @@ pub(super) async fn answer(
         GrantType::Implicit | GrantType::DeviceCode | GrantType::TokenExchange | GrantType::JwtBearer => {
             Err(OAuthError::UnsupportedGrantType)
         }
-    }
+    };
+    answer.map(|answer| TokenAnswer {
+        dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),
+        ..answer
+    })
 }
 
 impl GrantContext<'_> {

@@ -29,8 +29,6 @@ const TOKEN_ID_BYTES: usize = 20;
 pub struct TokenAnswer {
     /// The access token.
     pub access_token: Secret<String>,
-    /// `Bearer` or `DPoP`.
-    pub token_type: &'static str,
     /// For how many seconds it lives.
     pub expires_in_seconds: u64,
     /// What it may do.
@@ -39,6 +37,21 @@ pub struct TokenAnswer {
     pub refresh_token: Option<Secret<String>>,
     /// The ID token, where `openid` is granted (OIDC Core section 3.1.3.3).
     pub id_token: Option<Secret<String>>,
+    /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
+    pub binding: Option<KeyBinding>,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
+}
+
+impl TokenAnswer {
+    /// `token_type` (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        match self.binding {
+            Some(KeyBinding::Dpop(_)) => "DPoP",
+            Some(KeyBinding::Certificate(_)) | None => "Bearer",
+        }
+    }
 }
 
 /// Everything that the tokens of one answer follow from.
@@ -107,7 +120,11 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
     let expires_at = request.not_after.map_or(rule, |latest| rule.min(latest));
     let lifetime = expires_at.since(request.issued_at);
     let own_audience = std::slice::from_ref(&endpoint.server.audience);
-    let audiences = if request.audiences.is_empty() { own_audience } else { request.audiences };
+    let audiences = if request.audiences.is_empty() {
+        own_audience
+    } else {
+        request.audiences
+    };
     let minting = Minting {
         server: &endpoint.server,
         issuer: &endpoint.issuer,
@@ -152,11 +169,12 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
     };
     Ok(TokenAnswer {
         access_token,
-        token_type: KeyBinding::token_type(request.binding),
         expires_in_seconds: expires_at.since(issuer.services.clock.now()).as_secs(),
         scope: granted.scopes().to_string(),
         refresh_token: None,
         id_token,
+        binding: request.binding,
+        dpop_nonce: None,
     })
 }
 

@@ -106,8 +106,8 @@ fn compare(kept: &Password, shown: &Secret<String>) -> Result<bool, OAuthError> 
         Password::Hashed(text) => text,
         Password::None | Password::Declared(_) => &dummy,
     };
-    let parsed = PasswordHash::new(text.expose_secret())
-        .map_err(|_| OAuthError::internal("a kept password is no PHC text"))?;
+    let parsed =
+        PasswordHash::new(text.expose_secret()).map_err(|_| OAuthError::internal("a kept password is no PHC text"))?;
     let hashed = hasher().verify_password(bytes, &parsed).is_ok();
     let matches = match kept {
         Password::Hashed(_) => hashed,
@@ -178,7 +178,10 @@ mod tests {
         let pool = Passwords::default();
         let held = Arc::clone(&pool.places).try_acquire_many_owned(u32::try_from(WAITING_MAX).expect("few"));
         let refused = pool.verify(None, &secret("x")).await.expect_err("no place");
-        assert_eq!((refused.http_status(), refused.code().as_str()), (503, "temporarily_unavailable"));
+        assert_eq!(
+            (refused.http_status(), refused.code().as_str()),
+            (503, "temporarily_unavailable")
+        );
         drop(held);
         assert!(!pool.verify(None, &secret("x")).await.expect("a place"));
     }

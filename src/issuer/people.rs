@@ -81,11 +81,7 @@ impl Person {
 }
 
 /// The person with this login, compared without regard to ASCII case.
-pub(super) async fn by_login(
-    issuer: &Issuer,
-    snapshot: &Snapshot,
-    login: &str,
-) -> Result<Option<Person>, OAuthError> {
+pub(super) async fn by_login(issuer: &Issuer, snapshot: &Snapshot, login: &str) -> Result<Option<Person>, OAuthError> {
     let of_file = snapshot.model.users.get(login).or_else(|| {
         let mut users = snapshot.model.users.values();
         users.find(|user| user.login.eq_ignore_ascii_case(login))

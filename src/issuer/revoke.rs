@@ -33,7 +33,7 @@ pub(super) async fn answer(
     note: &mut Note,
 ) -> Result<(), OAuthError> {
     let form = request.form()?;
-    let client = authenticate(snapshot, request, &form, note)?;
+    let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
     let token = form.text("token").ok_or(OAuthError::MissingParameter("token"))?;
     let now = issuer.services.clock.now();
     if let Some(refresh) = RefreshToken::parse(token) {

@@ -10,8 +10,10 @@
 mod bearer;
 mod grant;
 
+use crate::jose::dpop::ProofError;
 use crate::model::scope::{InvalidScope, ScopeSet};
 use crate::oauth::access::AccessDenial;
+use crate::oauth::assertion::AssertionProblem;
 use crate::oauth::claims::ClaimFailure;
 use crate::oauth::pkce::InvalidPkce;
 use crate::oauth::request::MalformedRequest;
@@ -37,8 +39,6 @@ pub enum ErrorCode {
     AccessDenied,
     /// RFC 6749 section 5.2.
     InvalidGrant,
-    /// RFC 8707 section 2.
-    InvalidTarget,
     /// RFC 8628 section 3.5.
     AuthorizationPending,
     /// RFC 8628 section 3.5.
@@ -49,6 +49,12 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6750 section 3.1.
     InsufficientScope,
+    /// RFC 8707 section 2.
+    InvalidTarget,
+    /// RFC 9449 section 5.
+    InvalidDpopProof,
+    /// RFC 9449 section 8.
+    UseDpopNonce,
     /// OpenID Connect Core section 3.1.2.6; at the token endpoint by Okta's model.
     ConsentRequired,
     /// RFC 6749 section 4.1.2.1.
@@ -69,12 +75,14 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::AccessDenied => "access_denied",
             Self::InvalidGrant => "invalid_grant",
-            Self::InvalidTarget => "invalid_target",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ConsentRequired => "consent_required",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -120,9 +128,6 @@ pub enum OAuthError {
     /// A refresh asks for more than was granted (RFC 6749 section 6).
     #[error("the scopes `{0}` were not granted before")]
     ScopeNotGranted(ScopeSet),
-    /// The token cannot be for what was asked.
-    #[error(transparent)]
-    InvalidTarget(InvalidTarget),
     /// A parameter of PKCE is malformed.
     #[error(transparent)]
     Pkce(#[from] InvalidPkce),
@@ -138,12 +143,27 @@ pub enum OAuthError {
     /// More passwords are shown at once than are verified at once.
     #[error("too many requests at once: try again")]
     Busy,
+    /// The token cannot be for what was asked.
+    #[error(transparent)]
+    InvalidTarget(InvalidTarget),
+    /// The DPoP proof proves nothing, or there is none where one is needed.
+    #[error("the DPoP proof is missing or not valid: {}", .0.detail())]
+    Dpop(DpopProblem),
+    /// The DPoP proof has no nonce of ours that is still good; the response brings one.
+    #[error("the DPoP proof needs the nonce of the DPoP-Nonce header")]
+    DpopNonce,
+    /// The client's tokens are bound to its certificate, and it showed none.
+    #[error("the tokens of this client are bound to its certificate, and the connection shows none")]
+    CertificateMissing,
     /// The access policies refuse.
     #[error(transparent)]
     Access(#[from] AccessDenial),
     /// A claim has no value.
     #[error(transparent)]
     Claim(#[from] ClaimFailure),
+    /// What was granted is revoked: a fact that came while the request was under way, or in this very second.
+    #[error("a revocation has overtaken the request: try again in a second")]
+    Overtaken,
     /// Signing, the store, or another part of ours failed; the cause is in the log alone.
     #[error("the server could not complete the request")]
     Internal(#[source] Cause),
@@ -187,6 +207,66 @@ pub enum AuthenticationFailure {
     /// A public client sent a secret.
     #[error("a public client sent a secret")]
     SecretOfPublicClient,
+    /// The client is registered for another method (case 064).
+    #[error("the client is registered for another authentication method")]
+    WrongMethod,
+    /// The client is not active (case 075).
+    #[error("the client is not active")]
+    Inactive,
+    /// The assertion does not count.
+    #[error(transparent)]
+    Assertion(AssertionProblem),
+    /// The connection shows no certificate.
+    #[error("the connection shows no certificate")]
+    CertificateMissing,
+    /// No authority that we know vouches for the certificate.
+    #[error("no known authority vouches for the certificate")]
+    CertificateUntrusted,
+    /// The certificate is not in its time.
+    #[error("the certificate has expired or is not valid yet")]
+    CertificateExpired,
+    /// The certificate is not the client's.
+    #[error("the certificate is none of the client's")]
+    CertificateMismatch,
+}
+
+/// Why a DPoP proof proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DpopProblem {
+    /// There is none, and the client's tokens are bound to a key always.
+    Missing,
+    /// There is more than one.
+    Several,
+    /// Its algorithm is none of [`crate::oauth::metadata::DPOP_ALGORITHMS`].
+    Algorithm,
+    /// It breaks a rule of RFC 9449 section 4.3.
+    Proof(ProofError),
+    /// It was used before.
+    Replayed,
+}
+
+impl DpopProblem {
+    /// The reason, as a fixed sentence that the client may be told.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Missing => "this client has to send one DPoP header",
+            Self::Several => "there is more than one DPoP header",
+            Self::Algorithm => "its `alg` is not one that this server accepts",
+            Self::Proof(problem) => problem.detail(),
+            Self::Replayed => "it was used before",
+        }
+    }
+
+    const fn error_code(self) -> &'static str {
+        match self {
+            Self::Missing => "dpop_missing_header",
+            Self::Several => "dpop_multiple_headers",
+            Self::Algorithm => "dpop_invalid_signature_algorithm",
+            Self::Proof(_) => "dpop_invalid_proof",
+            Self::Replayed => "dpop_already_used",
+        }
+    }
 }
 
 impl AuthenticationFailure {
@@ -200,6 +280,13 @@ impl AuthenticationFailure {
             Self::WrongSecret => "invalid_client_secret",
             Self::SecretMissing => "client_secret_missing",
             Self::SecretOfPublicClient => "client_secret_of_public_client",
+            Self::WrongMethod => "invalid_token_endpoint_auth_method",
+            Self::Inactive => "inactive_client",
+            Self::Assertion(problem) => problem.as_str(),
+            Self::CertificateMissing => "client_certificate_missing",
+            Self::CertificateUntrusted => "client_certificate_untrusted",
+            Self::CertificateExpired => "client_certificate_expired",
+            Self::CertificateMismatch => "client_certificate_mismatch",
         }
     }
 }
@@ -221,6 +308,7 @@ impl OAuthError {
             Self::Malformed(_)
             | Self::MissingParameter(_)
             | Self::Pkce(_)
+            | Self::CertificateMissing
             | Self::Bearer(BearerProblem::Several | BearerProblem::InQuery) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
             Self::Grant(_) => E::InvalidGrant,
@@ -231,6 +319,8 @@ impl OAuthError {
             Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
             Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
             Self::Busy => E::TemporarilyUnavailable,
+            Self::Dpop(_) => E::InvalidDpopProof,
+            Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
             Self::UnsupportedGrantType => E::UnsupportedGrantType,
             Self::GrantNotAllowed(_) | Self::PublicClient(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => {
@@ -251,6 +341,7 @@ impl OAuthError {
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
+            Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }
@@ -270,6 +361,9 @@ impl OAuthError {
             Self::Device(DeviceProblem::Expired) => "expired_token",
             Self::Bearer(problem) => problem.error_code(),
             Self::Busy => "overloaded",
+            Self::Dpop(problem) => problem.error_code(),
+            Self::DpopNonce => "use_dpop_nonce",
+            Self::CertificateMissing => "client_certificate_missing",
             // SECURITY: finer names here would tell whether a client exists.
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => "client_authentication_failed",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -288,6 +382,7 @@ impl OAuthError {
             Self::Access(AccessDenial::ScopeDenied(_)) => "scope_denied",
             Self::Access(AccessDenial::UnknownServer) => "unknown_authorization_server",
             Self::Claim(_) => "claim_evaluation_failure",
+            Self::Overtaken => "overtaken_by_revocation",
             Self::Internal(_) => "internal",
         }
     }
@@ -330,11 +425,15 @@ impl OAuthError {
             | Self::PublicClient(_)
             | Self::MalformedScope(_)
             | Self::ScopeNotGranted(_)
-            | Self::InvalidTarget(_)
             | Self::Pkce(_)
             | Self::Grant(_)
             | Self::Device(_)
             | Self::Bearer(_)
+            | Self::InvalidTarget(_)
+            | Self::Dpop(_)
+            | Self::DpopNonce
+            | Self::CertificateMissing
+            | Self::Overtaken
             | Self::Access(_) => Fault::Caller,
         }
     }
@@ -344,7 +443,10 @@ impl OAuthError {
     pub const fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::Internal(_) | Self::Busy | Self::Device(DeviceProblem::Pending | DeviceProblem::TooFast)
+            Self::Internal(_)
+                | Self::Overtaken
+                | Self::Busy
+                | Self::Device(DeviceProblem::Pending | DeviceProblem::TooFast)
         )
     }
 }
@@ -397,6 +499,13 @@ mod tests {
             F::WrongSecret,
             F::SecretMissing,
             F::SecretOfPublicClient,
+            F::WrongMethod,
+            F::Inactive,
+            F::Assertion(AssertionProblem::Replayed),
+            F::CertificateMissing,
+            F::CertificateUntrusted,
+            F::CertificateExpired,
+            F::CertificateMismatch,
         ] {
             assert_eq!(outside(failure), first);
         }

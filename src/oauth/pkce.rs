@@ -52,14 +52,16 @@ impl Challenge {
         let Some(challenge) = challenge else {
             // A method without a challenge is a client that means to use PKCE and does not.
             let is_missing = is_needed || method.is_some();
-            return if is_missing { Err(InvalidPkce::Missing) } else { Ok(None) };
+            return if is_missing {
+                Err(InvalidPkce::Missing)
+            } else {
+                Ok(None)
+            };
         };
         if method != Some("S256") {
             return Err(InvalidPkce::Method);
         }
-        Self::from_base64url(challenge)
-            .map(Some)
-            .ok_or(InvalidPkce::Challenge)
+        Self::from_base64url(challenge).map(Some).ok_or(InvalidPkce::Challenge)
     }
 
     /// A challenge as it is kept.
@@ -143,8 +145,18 @@ mod tests {
             (Some(CHALLENGE), Some("s256"), false, I::Method),
             (Some(&CHALLENGE[..42]), Some("S256"), false, I::Challenge),
             (Some(&"a".repeat(129)), Some("S256"), false, I::Challenge),
-            (Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"), Some("S256"), false, I::Challenge),
-            (Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cN"), Some("S256"), false, I::Challenge),
+            (
+                Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"),
+                Some("S256"),
+                false,
+                I::Challenge,
+            ),
+            (
+                Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cN"),
+                Some("S256"),
+                false,
+                I::Challenge,
+            ),
             (None, None, true, I::Missing),
             (None, Some("S256"), false, I::Missing),
         ];

@@ -95,15 +95,6 @@ impl KeyBinding {
             Self::Certificate(digest) => json!({ "x5t#S256": digest.to_base64url() }),
         }
     }
-
-    /// The `token_type` of the answer that brings such a token (RFC 9449 section 5; RFC 8705 section 3).
-    #[must_use]
-    pub const fn token_type(binding: Option<Self>) -> &'static str {
-        match binding {
-            Some(Self::Dpop(_)) => "DPoP",
-            Some(Self::Certificate(_)) | None => "Bearer",
-        }
-    }
 }
 
 /// The identifier of a new grant, from unguessable text in base64url.
@@ -263,7 +254,11 @@ pub fn present(grant: &GrantRecord, shown: Shown, now: Timestamp, rotation: Refr
         Shown::Generation(number) if number < grant.generation => {
             let is_last = number.checked_add(1) == Some(grant.generation);
             let in_grace = now.since(grant.rotated_at) < rotation.grace;
-            return if is_last && in_grace { Presented::Grace } else { Presented::Reused };
+            return if is_last && in_grace {
+                Presented::Grace
+            } else {
+                Presented::Reused
+            };
         }
         Shown::Static if rotation.rotates => return Presented::NotRotating,
         Shown::Generation(_) | Shown::Static => Presented::Current,

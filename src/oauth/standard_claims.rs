@@ -136,11 +136,22 @@ mod tests {
             of("profile"),
             json!({ "given_name": "Ada", "family_name": "Byron", "preferred_username": "ada" })
         );
-        assert_eq!(of("email"), json!({ "email": "ada@bank.example", "email_verified": true }));
+        assert_eq!(
+            of("email"),
+            json!({ "email": "ada@bank.example", "email_verified": true })
+        );
         assert_eq!(of("phone"), json!({ "phone_number": "+44 1" }));
-        assert_eq!(of("address"), json!({ "address": { "locality": "London", "country": "GB" } }));
+        assert_eq!(
+            of("address"),
+            json!({ "address": { "locality": "London", "country": "GB" } })
+        );
         assert_eq!(of("groups"), json!({ "groups": ["customers"] }));
-        let nobody = standard_claims(&ScopeSet::parse("email phone address").expect("valid"), "x", &[], &Map::new());
+        let nobody = standard_claims(
+            &ScopeSet::parse("email phone address").expect("valid"),
+            "x",
+            &[],
+            &Map::new(),
+        );
         assert!(nobody.is_empty());
     }
 }

@@ -81,7 +81,10 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
         if let Err(OAuthError::Grant(_)) = &outcome {
             let by = grant_id(GrantType::AuthorizationCode);
             // Whether this is the first use or not: it is used now.
-            let _used = store.use_one_time(KIND, &digest, &by, None).await.map_err(OAuthError::internal)?;
+            let _used = store
+                .use_one_time(KIND, &digest, &by, None)
+                .await
+                .map_err(OAuthError::internal)?;
         }
         outcome
     })
@@ -115,7 +118,9 @@ async fn redeem(
     note.set("grant_id", json!(opened.id.as_str()));
     let answer = opening.answer(context, &opened)?;
     let store = &context.issuer.services.store.store;
-    let used = store.use_one_time(KIND, digest, &opened.id, opened.record.as_ref()).await;
+    let used = store
+        .use_one_time(KIND, digest, &opened.id, opened.record.as_ref())
+        .await;
     match used.map_err(OAuthError::internal)? {
         Used::First(_) => Ok(answer),
         Used::Again(by) => replayed(context, request, &by).await,

@@ -157,7 +157,11 @@ impl Opening<'_> {
     }
 
     /// The answer, once what is to be kept is kept.
-    pub(in crate::issuer) fn answer(&self, context: &GrantContext<'_>, opened: &Opened) -> Result<TokenAnswer, OAuthError> {
+    pub(in crate::issuer) fn answer(
+        &self,
+        context: &GrantContext<'_>,
+        opened: &Opened,
+    ) -> Result<TokenAnswer, OAuthError> {
         let client = context.client.client();
         let request = MintRequest {
             client,
@@ -188,7 +192,12 @@ impl Opening<'_> {
 pub(super) fn refresh_token(context: &GrantContext<'_>, record: &GrantRecord) -> Secret<String> {
     let shown = refresh::current(record, context.client.client().options.refresh);
     let message = RefreshToken::message(&record.id, shown);
-    let digest = context.issuer.services.store.sealing.mac(RefreshToken::PURPOSE, &message);
+    let digest = context
+        .issuer
+        .services
+        .store
+        .sealing
+        .mac(RefreshToken::PURPOSE, &message);
     RefreshToken::text(&record.id, shown, &digest)
 }
 

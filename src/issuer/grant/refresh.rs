@@ -248,7 +248,11 @@ impl Renewal {
     /// then would be dead.
     fn issued_at(&self, record: &GrantRecord) -> Timestamp {
         let then = record.rotated_at.min(self.now);
-        if then.plus(self.granted.access_token()) > self.now { then } else { self.now }
+        if then.plus(self.granted.access_token()) > self.now {
+            then
+        } else {
+            self.now
+        }
     }
 
     /// The identifier of the access token of a generation: the same for the same request.

@@ -22,7 +22,11 @@ use crate::store::grants::{OneTime, OneTimeKind};
 
 /// The claims of an ID token, verified as a client does.
 pub(super) fn id_token(test: &TestIssuer, client: &str, token: &str) -> serde_json::Map<String, Value> {
-    let keys = test.issuer.live_keys(&server_id("transfers")).expect("it exists").load();
+    let keys = test
+        .issuer
+        .live_keys(&server_id("transfers"))
+        .expect("it exists")
+        .load();
     let issuer = IssuerId::parse("https://127.0.0.1:8443/oauth2/transfers").expect("valid");
     let expectations = Expectations {
         issuer: &issuer,
@@ -33,23 +37,33 @@ pub(super) fn id_token(test: &TestIssuer, client: &str, token: &str) -> serde_js
         now: now(test),
     };
     let unverified = Unverified::parse(token).expect("compact");
-    verify(&unverified, &keys, &expectations).expect("verifies").into_inner().map
+    verify(&unverified, &keys, &expectations)
+        .expect("verifies")
+        .into_inner()
+        .map
 }
 
 #[tokio::test]
 async fn case_046_case_100_a_code_gives_tokens_that_say_who_signed_in() {
     let test = bank().await;
     let answer = sign_in(&test, "mobile", BOTH).await;
-    assert_eq!((answer.token_type, answer.scope.as_str()), ("Bearer", BOTH));
+    assert_eq!((answer.token_type(), answer.scope.as_str()), ("Bearer", BOTH));
     assert_eq!(answer.expires_in_seconds, 300);
     assert!(answer.id_token.is_none(), "no `openid`, no ID token");
     let claims = claims(&test, &answer);
     let text = |name: &str| claims.map[name].as_str().expect("text").to_owned();
     assert_eq!((text("sub").as_str(), text("uid").as_str()), (ADA, ADA));
     assert_eq!(claims.map["auth_time"], now(&test).unix_seconds());
-    assert_eq!((claims.map["amr"].clone(), text("tier").as_str()), (json!(["pwd"]), "gold"));
+    assert_eq!(
+        (claims.map["amr"].clone(), text("tier").as_str()),
+        (json!(["pwd"]), "gold")
+    );
     let refresh = refresh_token(&answer);
-    assert_eq!(refresh.split('.').next(), Some(text("sid").as_str()), "the grant is the session");
+    assert_eq!(
+        refresh.split('.').next(),
+        Some(text("sid").as_str()),
+        "the grant is the session"
+    );
 }
 
 #[tokio::test]
@@ -59,10 +73,7 @@ async fn case_103_case_101_openid_gives_an_id_token_for_the_client_alone() {
     let token = answer.id_token.as_ref().expect("an ID token").expose_secret();
     let said = id_token(&test, "mobile", token);
     let sid = claims(&test, &answer).map["sid"].clone();
-    let at_hash = half_hash(
-        crate::jose::alg::Algorithm::Es256,
-        answer.access_token.expose_secret(),
-    );
+    let at_hash = half_hash(crate::jose::alg::Algorithm::Es256, answer.access_token.expose_secret());
     for (name, value) in [
         ("sub", json!(ADA)),
         ("aud", json!("mobile")),
@@ -76,7 +87,10 @@ async fn case_103_case_101_openid_gives_an_id_token_for_the_client_alone() {
         assert_eq!(said[name], value, "{name}");
     }
     assert!(!said.contains_key("preferred_username"), "thin: userinfo tells it");
-    assert!(test.verified("transfers", token).is_err(), "no API takes it for an access token");
+    assert!(
+        test.verified("transfers", token).is_err(),
+        "no API takes it for an access token"
+    );
 }
 
 #[tokio::test]
@@ -116,10 +130,18 @@ async fn case_052_case_053_attack_f04_a_replay_ends_everything_that_the_code_gav
             assert_eq!(refused(&test, outcome).1, "refresh_token_revoked");
         }
         assert!(!is_dead(&test, &other), "another sign-in of hers goes on");
-        assert_eq!(recorded(&test, AuditKind::CodeReplayed).await, 1, "a loop of replays fills nothing");
+        assert_eq!(
+            recorded(&test, AuditKind::CodeReplayed).await,
+            1,
+            "a loop of replays fills nothing"
+        );
         test.clock.advance(Duration::from_secs(100));
         let late = ask(&test, &redemption("mobile", &code)).await;
-        assert_eq!(refused(&test, late).1, "code_replayed", "and so it is after the code's end");
+        assert_eq!(
+            refused(&test, late).1,
+            "code_replayed",
+            "and so it is after the code's end"
+        );
     }
 }
 
@@ -151,7 +173,12 @@ async fn case_055_case_056_case_049_attack_f05_attack_f07_attack_f08_what_does_n
             |body| body.replace(REDIRECT, &format!("{REDIRECT}/")),
             "redirect_uri_mismatch",
         ),
-        ("no redirect", "mobile", |body| body.replace(REDIRECT, ""), "redirect_uri_mismatch"),
+        (
+            "no redirect",
+            "mobile",
+            |body| body.replace(REDIRECT, ""),
+            "redirect_uri_mismatch",
+        ),
         (
             "no verifier",
             "mobile",
@@ -169,7 +196,11 @@ async fn case_055_case_056_case_049_attack_f05_attack_f07_attack_f08_what_does_n
         let test = bank().await;
         let code = code(&test, request("mobile", BOTH)).await;
         let body = change(&redemption(client, &code));
-        assert_eq!(refused(&test, ask(&test, &body).await), ("invalid_grant", reason.to_owned()), "{name}");
+        assert_eq!(
+            refused(&test, ask(&test, &body).await),
+            ("invalid_grant", reason.to_owned()),
+            "{name}"
+        );
         let owner = ask(&test, &redemption("mobile", &code)).await;
         assert_eq!(refused(&test, owner).0, "invalid_grant", "{name}: the code is burnt");
     }
@@ -215,16 +246,27 @@ async fn case_054_a_code_is_dead_after_a_minute() {
 #[tokio::test]
 async fn case_058_case_096_attack_f33_user_client_and_policy_are_looked_at_when_the_code_is_redeemed() {
     let rows: [(&str, fn(&mut crate::oauth::declared::IssuerDeclaration), &str); 4] = [
-        ("the user is gone", |declared| drop(declared.users.remove(0)), "user_gone"),
-        ("the user is not assigned", |declared| declared.users[0].groups.clear(), "denied_by_policy"),
-        ("the policy denies", |declared| drop(declared.servers[0].policies.remove(0)), "denied_by_policy"),
+        (
+            "the user is gone",
+            |declared| drop(declared.users.remove(0)),
+            "user_gone",
+        ),
+        (
+            "the user is not assigned",
+            |declared| declared.users[0].groups.clear(),
+            "denied_by_policy",
+        ),
+        (
+            "the policy denies",
+            |declared| drop(declared.servers[0].policies.remove(0)),
+            "denied_by_policy",
+        ),
         (
             "the scope is gone",
             |declared| {
                 declared.servers[0].scopes.remove(1);
-                declared.servers[0].policies[0].rules[0].scopes = crate::oauth::declared::RuleScopes::Any(
-                    crate::model::location::Location::default(),
-                );
+                declared.servers[0].policies[0].rules[0].scopes =
+                    crate::oauth::declared::RuleScopes::Any(crate::model::location::Location::default());
             },
             "denied_by_policy",
         ),
@@ -291,10 +333,17 @@ async fn attack_f06_a_code_is_no_other_thing_that_is_good_for_one_use() {
         };
         store.put_one_time(&thing).await.expect("kept");
         let outcome = ask(&test, &redemption("mobile", "the-same-text")).await;
-        assert_eq!(refused(&test, outcome), ("invalid_grant", "code_unknown".to_owned()), "{kind:?}");
+        assert_eq!(
+            refused(&test, outcome),
+            ("invalid_grant", "code_unknown".to_owned()),
+            "{kind:?}"
+        );
     }
     let signed_in = sign_in(&test, "mobile", BOTH).await;
-    for other in [refresh_token(&signed_in), signed_in.access_token.expose_secret().clone()] {
+    for other in [
+        refresh_token(&signed_in),
+        signed_in.access_token.expose_secret().clone(),
+    ] {
         let outcome = ask(&test, &redemption("mobile", &other)).await;
         assert_eq!(refused(&test, outcome).1, "code_unknown");
     }
@@ -303,11 +352,18 @@ async fn attack_f06_a_code_is_no_other_thing_that_is_good_for_one_use() {
 #[tokio::test]
 async fn attack_f34_case_077_a_client_without_the_grant_gets_nowhere() {
     let test = bank().await;
-    for grant in ["authorization_code&code=x", "refresh_token&refresh_token=x", "password&username=a&password=b"] {
+    for grant in [
+        "authorization_code&code=x",
+        "refresh_token&refresh_token=x",
+        "password&username=a&password=b",
+    ] {
         let body = format!("grant_type={grant}&{}", credentials("nightly-batch"));
         let failure = ask(&test, &body).await.expect_err("refused");
         assert_eq!(failure.error.code().as_str(), "unauthorized_client", "{grant}");
     }
     let implicit = format!("grant_type=implicit&{}", credentials("mobile"));
-    assert_eq!(ask(&test, &implicit).await.expect_err("refused").error.code().as_str(), "unsupported_grant_type");
+    assert_eq!(
+        ask(&test, &implicit).await.expect_err("refused").error.code().as_str(),
+        "unsupported_grant_type"
+    );
 }

@@ -6,7 +6,9 @@ use crate::audit::AuditKind;
 use crate::issuer::fixture::TestIssuer;
 use crate::issuer::passwords::hash_password;
 use crate::issuer::tests::form;
-use crate::issuer::tests::world::{ADA, READ, ask, bank, claims, credentials, declared, now, refresh, refresh_token, refused};
+use crate::issuer::tests::world::{
+    ADA, READ, ask, bank, claims, credentials, declared, now, refresh, refresh_token, refused,
+};
 use crate::model::id::UserId;
 use crate::model::secret::Secret;
 use crate::oauth::user::{UserRecord, UserStatus};
@@ -36,7 +38,10 @@ async fn with_grace(test: &TestIssuer, status: UserStatus) -> UserId {
     let store = &test.issuer.services.store.store;
     let made = store.change_user(&UserChange::Insert(user), &[], &[]).await;
     assert_eq!(made.expect("made"), crate::store::Changed::Done);
-    store.set_membership(&id, "customers", true, &[]).await.expect("a member");
+    store
+        .set_membership(&id, "customers", true, &[])
+        .await
+        .expect("a member");
     id
 }
 
@@ -109,10 +114,22 @@ async fn case_086_attack_f40_a_hundred_guesses_at_once_are_all_counted_and_few_a
     // Locked: the right password is refused as well, at every client and in every spelling.
     for login in [ADA, "ADA@bank.example"] {
         let failure = ask(&test, &body(login, "correct horse")).await.expect_err("locked");
-        assert_eq!((failure.error.http_status(), failure.error.error_code()), (429, "user_rate_limited"));
+        assert_eq!(
+            (failure.error.http_status(), failure.error.error_code()),
+            (429, "user_rate_limited")
+        );
     }
-    let locks = test.records.audit.lock().iter().filter(|event| event.kind == AuditKind::UserLocked).count();
-    assert_eq!(locks, 2, "under the login, and under the client and the login; each told once");
+    let locks = test
+        .records
+        .audit
+        .lock()
+        .iter()
+        .filter(|event| event.kind == AuditKind::UserLocked)
+        .count();
+    assert_eq!(
+        locks, 2,
+        "under the login, and under the client and the login; each told once"
+    );
     // It ends some time after the last guess that was counted; asking meanwhile does not prolong it.
     test.clock.advance(Duration::from_secs(15 * 60));
     assert!(ask(&test, &body(ADA, "correct horse")).await.is_ok());
@@ -123,7 +140,14 @@ async fn case_086_a_success_forgets_the_failures_before_it() {
     let test = bank().await;
     for _ in 0..3 {
         for _ in 0..9 {
-            assert_eq!(ask(&test, &body(ADA, "wrong")).await.expect_err("wrong").error.http_status(), 400);
+            assert_eq!(
+                ask(&test, &body(ADA, "wrong"))
+                    .await
+                    .expect_err("wrong")
+                    .error
+                    .http_status(),
+                400
+            );
         }
         assert!(ask(&test, &body(ADA, "correct horse")).await.is_ok());
     }
@@ -138,30 +162,56 @@ async fn case_085_a_scope_that_needs_consent_is_refused_where_nobody_can_be_aske
     let mut declared = declared();
     declared.servers[0].scopes[0].consent = crate::oauth::declared::Consent::Flexible;
     let test = TestIssuer::with(declared).await;
-    assert!(ask(&test, &body(ADA, "correct horse")).await.is_ok(), "a client that does not ask");
+    assert!(
+        ask(&test, &body(ADA, "correct horse")).await.is_ok(),
+        "a client that does not ask"
+    );
 }
 
 #[tokio::test]
 async fn case_096_attack_f33_a_user_of_the_store_who_is_disabled_gets_nothing_more() {
     let test = bank().await;
     let id = with_grace(&test, UserStatus::Active).await;
-    let answer = ask(&test, &body("grace@bank.example", "battery staple")).await.expect("granted");
+    let answer = ask(&test, &body("grace@bank.example", "battery staple"))
+        .await
+        .expect("granted");
     let store = &test.issuer.services.store.store;
     let mut user = store.user(&id).await.expect("read").expect("there");
     user.status = UserStatus::Suspended;
-    let change = UserChange::Replace { from: user.revision, user };
-    assert_eq!(store.change_user(&change, &[], &[]).await.expect("changed"), crate::store::Changed::Done);
+    let change = UserChange::Replace {
+        from: user.revision,
+        user,
+    };
+    assert_eq!(
+        store.change_user(&change, &[], &[]).await.expect("changed"),
+        crate::store::Changed::Done
+    );
     let outcome = refresh(&test, "legacy", &refresh_token(&answer)).await;
-    assert_eq!(refused(&test, outcome), ("invalid_grant", "denied_by_policy".to_owned()));
+    assert_eq!(
+        refused(&test, outcome),
+        ("invalid_grant", "denied_by_policy".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn attack_f42_case_086_nothing_that_the_store_keeps_names_who_was_guessed_at_or_what() {
     let test = bank().await;
     let answer = ask(&test, &body(ADA, "correct horse")).await.expect("granted");
-    assert_eq!(ask(&test, &body("nobody@bank.example", "hunter2")).await.expect_err("wrong").error.http_status(), 400);
+    assert_eq!(
+        ask(&test, &body("nobody@bank.example", "hunter2"))
+            .await
+            .expect_err("wrong")
+            .error
+            .http_status(),
+        400
+    );
     let recorded = format!("{:?}", test.records.audit.lock());
-    for secret in ["correct horse", "hunter2", refresh_token(&answer).as_str(), answer.access_token.expose_secret()] {
+    for secret in [
+        "correct horse",
+        "hunter2",
+        refresh_token(&answer).as_str(),
+        answer.access_token.expose_secret(),
+    ] {
         assert!(!recorded.contains(secret));
     }
 }

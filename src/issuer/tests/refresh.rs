@@ -11,8 +11,8 @@ use crate::issuer::fixture::{TestIssuer, settings};
 use crate::issuer::tests::authorization_code::id_token;
 use crate::issuer::tests::form;
 use crate::issuer::tests::world::{
-    BOTH, READ, ask, bank, claims, credentials, declared, is_dead, now, recorded, refresh, refresh_body,
-    refresh_token, refused, scopes, sign_in,
+    BOTH, READ, ask, bank, claims, credentials, declared, is_dead, now, recorded, refresh, refresh_body, refresh_token,
+    refused, scopes, sign_in,
 };
 use crate::model::id::GrantId;
 use crate::oauth::declared::{IssuerDeclaration, RefreshDeclaration, RefreshRotation};
@@ -47,7 +47,9 @@ async fn case_087_case_090_the_last_token_brings_the_same_pair_again_within_the_
     assert_eq!(one, other, "the same access token, to the last claim");
     assert_eq!((second.expires_in_seconds, again.expires_in_seconds), (300, 271));
     // The successor works, and is one: no third branch.
-    let third = refresh(&test, "mobile", &refresh_token(&second)).await.expect("granted");
+    let third = refresh(&test, "mobile", &refresh_token(&second))
+        .await
+        .expect("granted");
     assert_ne!(claims(&test, &third).jti, claims(&test, &second).jti);
 }
 
@@ -60,18 +62,29 @@ async fn case_088_attack_f11_the_last_token_after_the_grace_ends_the_family() {
     let other = sign_in(&test, "mobile", BOTH).await;
     pass(&test, 30);
     let stolen = refresh(&test, "mobile", &first).await;
-    assert_eq!(refused(&test, stolen), ("invalid_grant", "refresh_token_reused".to_owned()));
+    assert_eq!(
+        refused(&test, stolen),
+        ("invalid_grant", "refresh_token_reused".to_owned())
+    );
     for answer in [&signed_in, &second] {
         assert!(is_dead(&test, answer), "also the access tokens");
     }
     let owner = refresh(&test, "mobile", &refresh_token(&second)).await;
-    assert_eq!(refused(&test, owner), ("invalid_grant", "refresh_token_revoked".to_owned()));
+    assert_eq!(
+        refused(&test, owner),
+        ("invalid_grant", "refresh_token_revoked".to_owned())
+    );
     assert_eq!(recorded(&test, AuditKind::RefreshReuseDetected).await, 1);
     // Another sign-in of the same user and client goes on.
     assert!(!is_dead(&test, &other));
     assert!(refresh(&test, "mobile", &refresh_token(&other)).await.is_ok());
     // The table that a restart starts from has it too.
-    let kept = test.issuer.services.store.store.revocations_after(crate::store::Cursor::default(), 10);
+    let kept = test
+        .issuer
+        .services
+        .store
+        .store
+        .revocations_after(crate::store::Cursor::default(), 10);
     assert_eq!(kept.await.expect("read").len(), 1);
 }
 
@@ -153,7 +166,9 @@ async fn case_093_a_narrower_scope_narrows_the_access_token_and_never_the_grant(
     let narrow = ask(&test, &narrow).await.expect("granted");
     assert_eq!(narrow.scope, READ);
     assert_eq!(claims(&test, &narrow).map["scope"], READ);
-    let whole = refresh(&test, "mobile", &refresh_token(&narrow)).await.expect("granted");
+    let whole = refresh(&test, "mobile", &refresh_token(&narrow))
+        .await
+        .expect("granted");
     assert_eq!(whole.scope, BOTH, "the refresh token keeps the full grant");
 }
 
@@ -161,7 +176,13 @@ async fn case_093_a_narrower_scope_narrows_the_access_token_and_never_the_grant(
 async fn case_093_attack_f12_nothing_beyond_the_grant_is_given_and_asking_costs_nothing() {
     let test = bank().await;
     let token = refresh_token(&sign_in(&test, "mobile", READ).await);
-    for wider in ["transfers:write", BOTH, "openid", "unknown", "transfers:read offline_access"] {
+    for wider in [
+        "transfers:write",
+        BOTH,
+        "openid",
+        "unknown",
+        "transfers:read offline_access",
+    ] {
         let body = format!("{}&scope={wider}", refresh_body("mobile", &token));
         let failure = ask(&test, &body).await.expect_err("refused");
         assert_eq!(failure.error.code().as_str(), "invalid_scope", "{wider}");
@@ -188,12 +209,18 @@ async fn case_095_the_idle_time_starts_again_with_each_use_and_the_end_stays_whe
     assert_eq!(last.expires_in_seconds, 100, "no access token outlives the grant");
     pass(&test, 100);
     let over = refresh(&test, "mobile", &refresh_token(&last)).await;
-    assert_eq!(refused(&test, over), ("invalid_grant", "refresh_token_expired".to_owned()));
+    assert_eq!(
+        refused(&test, over),
+        ("invalid_grant", "refresh_token_expired".to_owned())
+    );
 
     let token = refresh_token(&sign_in(&test, "mobile", BOTH).await);
     pass(&test, 3600);
     let idle = refresh(&test, "mobile", &token).await;
-    assert_eq!(refused(&test, idle), ("invalid_grant", "refresh_token_idle_expired".to_owned()));
+    assert_eq!(
+        refused(&test, idle),
+        ("invalid_grant", "refresh_token_idle_expired".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -210,7 +237,10 @@ async fn case_095_the_rule_of_today_may_shorten_a_grant_and_never_lengthens_it()
     };
     let test = bank().await;
     let token = refresh_token(&sign_in(&test, "mobile", BOTH).await);
-    test.issuer.reload(&lifetimes(100 * 3600, 50 * 3600)).await.expect("sound");
+    test.issuer
+        .reload(&lifetimes(100 * 3600, 50 * 3600))
+        .await
+        .expect("sound");
     let answer = refresh(&test, "mobile", &token).await.expect("granted");
     assert_eq!(answer.expires_in_seconds, 60, "the access token is today's");
     pass(&test, 12 * 3600);
@@ -220,7 +250,10 @@ async fn case_095_the_rule_of_today_may_shorten_a_grant_and_never_lengthens_it()
     let token = refresh_token(&sign_in(&test, "mobile", BOTH).await);
     test.issuer.reload(&lifetimes(1000, 900)).await.expect("sound");
     pass(&test, 1000);
-    assert_eq!(refused(&test, refresh(&test, "mobile", &token).await).1, "refresh_token_expired");
+    assert_eq!(
+        refused(&test, refresh(&test, "mobile", &token).await).1,
+        "refresh_token_expired"
+    );
 }
 
 #[tokio::test]
@@ -228,9 +261,24 @@ async fn case_096_case_075_attack_f12_everything_is_looked_at_again() {
     type Change = fn(&mut IssuerDeclaration);
     let rows: [(&str, Change, &str, &str); 8] = [
         ("user gone", |d| drop(d.users.remove(0)), "invalid_grant", "user_gone"),
-        ("user not assigned", |d| d.users[0].groups.clear(), "invalid_grant", "denied_by_policy"),
-        ("client not assigned", |d| d.clients[0].assigned_groups.clear(), "invalid_grant", "denied_by_policy"),
-        ("policy gone", |d| drop(d.servers[0].policies.remove(0)), "invalid_grant", "denied_by_policy"),
+        (
+            "user not assigned",
+            |d| d.users[0].groups.clear(),
+            "invalid_grant",
+            "denied_by_policy",
+        ),
+        (
+            "client not assigned",
+            |d| d.clients[0].assigned_groups.clear(),
+            "invalid_grant",
+            "denied_by_policy",
+        ),
+        (
+            "policy gone",
+            |d| drop(d.servers[0].policies.remove(0)),
+            "invalid_grant",
+            "denied_by_policy",
+        ),
         (
             "scope not allowed",
             |d| {
@@ -246,7 +294,12 @@ async fn case_096_case_075_attack_f12_everything_is_looked_at_again() {
             "invalid_grant",
             "refresh_token_not_given",
         ),
-        ("client without the grant", |d| d.clients[0].grants.truncate(1), "unauthorized_client", ""),
+        (
+            "client without the grant",
+            |d| d.clients[0].grants.truncate(1),
+            "unauthorized_client",
+            "",
+        ),
         (
             "client gone",
             |d| {
@@ -331,7 +384,10 @@ async fn case_097_an_id_token_of_a_refresh_tells_of_the_same_sign_in() {
     assert_eq!(again["iat"], json!(now(&test).unix_seconds()));
     assert_eq!(said["nonce"], "n-0S6");
     assert!(!again.contains_key("nonce"));
-    let narrow = format!("{}&scope=transfers:read", refresh_body("mobile", &refresh_token(&second)));
+    let narrow = format!(
+        "{}&scope=transfers:read",
+        refresh_body("mobile", &refresh_token(&second))
+    );
     assert!(ask(&test, &narrow).await.expect("granted").id_token.is_none());
 }
 
@@ -351,7 +407,10 @@ async fn a_static_token_stays_the_same_and_its_idle_time_starts_again() {
         assert_eq!(refresh_token(&outcome.expect("granted")), token);
     }
     pass(&test, 3600);
-    assert_eq!(refused(&test, refresh(&test, "mobile", &token).await).1, "refresh_token_idle_expired");
+    assert_eq!(
+        refused(&test, refresh(&test, "mobile", &token).await).1,
+        "refresh_token_idle_expired"
+    );
 }
 
 #[tokio::test]
@@ -360,14 +419,35 @@ async fn a_client_that_begins_or_ceases_to_rotate_brings_no_given_up_token_back(
     let first = refresh_token(&sign_in(&test, "mobile", BOTH).await);
     let second = refresh_token(&refresh(&test, "mobile", &first).await.expect("granted"));
     pass(&test, 31);
-    test.issuer.reload(&settings(with_rotation(false, 30))).await.expect("sound");
+    test.issuer
+        .reload(&settings(with_rotation(false, 30)))
+        .await
+        .expect("sound");
     let fixed = refresh_token(&refresh(&test, "mobile", &second).await.expect("granted"));
-    assert_eq!(refresh_token(&refresh(&test, "mobile", &fixed).await.expect("granted")), fixed);
-    test.issuer.reload(&settings(with_rotation(true, 30))).await.expect("sound");
-    assert_eq!(refused(&test, refresh(&test, "mobile", &fixed).await).1, "refresh_token_not_rotating");
-    test.issuer.reload(&settings(with_rotation(false, 30))).await.expect("sound");
-    assert!(refresh(&test, "mobile", &fixed).await.is_ok(), "nothing was revoked by it");
-    assert_eq!(refused(&test, refresh(&test, "mobile", &first).await).1, "refresh_token_reused");
+    assert_eq!(
+        refresh_token(&refresh(&test, "mobile", &fixed).await.expect("granted")),
+        fixed
+    );
+    test.issuer
+        .reload(&settings(with_rotation(true, 30)))
+        .await
+        .expect("sound");
+    assert_eq!(
+        refused(&test, refresh(&test, "mobile", &fixed).await).1,
+        "refresh_token_not_rotating"
+    );
+    test.issuer
+        .reload(&settings(with_rotation(false, 30)))
+        .await
+        .expect("sound");
+    assert!(
+        refresh(&test, "mobile", &fixed).await.is_ok(),
+        "nothing was revoked by it"
+    );
+    assert_eq!(
+        refused(&test, refresh(&test, "mobile", &first).await).1,
+        "refresh_token_reused"
+    );
 }
 
 #[tokio::test]
@@ -382,7 +462,10 @@ async fn attack_g06_a_token_that_the_store_has_not_given_yet_is_refused_and_noth
     let digest = sealing.mac(crate::oauth::refresh::RefreshToken::PURPOSE, &message);
     let later = crate::oauth::refresh::RefreshToken::text(&id, shown, &digest);
     let outcome = refresh(&test, "mobile", later.expose_secret()).await;
-    assert_eq!(refused(&test, outcome), ("invalid_grant", "refresh_token_from_the_future".to_owned()));
+    assert_eq!(
+        refused(&test, outcome),
+        ("invalid_grant", "refresh_token_from_the_future".to_owned())
+    );
     assert!(!is_dead(&test, &signed_in));
     assert!(refresh(&test, "mobile", &backup).await.is_ok());
 }
@@ -400,7 +483,12 @@ async fn attack_f42_an_altered_refresh_token_is_no_refresh_token() {
             altered.push(String::from_utf8(bytes).expect("ASCII"));
         }
     }
-    altered.extend([token.to_uppercase(), format!("{token}A"), format!("{token}."), format!("{token}=")]);
+    altered.extend([
+        token.to_uppercase(),
+        format!("{token}A"),
+        format!("{token}."),
+        format!("{token}="),
+    ]);
     for text in altered {
         let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let outcome = refresh(&test, "mobile", &encoded).await;
@@ -417,13 +505,18 @@ async fn case_090_a_claim_that_fails_costs_nobody_the_grant() {
     let test = bank().await;
     let token = refresh_token(&sign_in(&test, "mobile", BOTH).await);
     let mut broken = declared();
-    broken.servers[0].claims.push(crate::oauth::sample::claim("broken", "1 / 0", &[]));
+    broken.servers[0]
+        .claims
+        .push(crate::oauth::sample::claim("broken", "1 / 0", &[]));
     test.issuer.reload(&settings(broken)).await.expect("sound");
     let failure = refresh(&test, "mobile", &token).await.expect_err("no half token");
     assert_eq!(failure.error.error_code(), "claim_evaluation_failure");
     pass(&test, 60);
     test.issuer.reload(&settings(declared())).await.expect("sound");
-    assert!(refresh(&test, "mobile", &token).await.is_ok(), "the token was not used up");
+    assert!(
+        refresh(&test, "mobile", &token).await.is_ok(),
+        "the token was not used up"
+    );
 }
 
 #[tokio::test]
@@ -443,5 +536,8 @@ async fn attack_f11_who_rotated_on_another_node_is_seen_here() {
     assert!(refresh_token(&told).contains(".1."));
     assert_eq!(scopes(&told.scope), scopes(BOTH));
     let body = format!("grant_type=refresh_token&{}", credentials("mobile"));
-    assert_eq!(ask(&test, &body).await.expect_err("none").error.error_code(), "missing_parameter");
+    assert_eq!(
+        ask(&test, &body).await.expect_err("none").error.error_code(),
+        "missing_parameter"
+    );
 }

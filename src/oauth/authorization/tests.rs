@@ -36,7 +36,9 @@ fn approval(agreed: &str) -> Approval {
 }
 
 fn approved(request: Pending) -> Approved {
-    request.approve(approval("openid a"), at(1000)).expect("no more than asked")
+    request
+        .approve(approval("openid a"), at(1000))
+        .expect("no more than asked")
 }
 
 #[test]
@@ -94,21 +96,63 @@ fn case_046_case_049_case_054_case_055_case_056_case_057_attack_f05_attack_f07_a
     use CodeFailure as C;
     let rows: [(&str, Redemption<'_>, GrantFailure); 10] = [
         ("client", Redemption { client: &other, ..good }, C::OtherClient.into()),
-        ("server", Redemption { server: &other_server, ..good }, C::OtherServer.into()),
+        (
+            "server",
+            Redemption {
+                server: &other_server,
+                ..good
+            },
+            C::OtherServer.into(),
+        ),
         ("time", Redemption { now: at(1060), ..good }, C::Expired.into()),
-        ("no redirect", Redemption { redirect_uri: None, ..good }, C::RedirectUri.into()),
-        ("redirect", Redemption { redirect_uri: Some("https://app.example/cb/"), ..good }, C::RedirectUri.into()),
-        ("no verifier", Redemption { verifier: None, ..good }, C::VerifierMissing.into()),
-        ("verifier", Redemption { verifier: verifier(&wrong), ..good }, C::VerifierWrong.into()),
-        ("no key", Redemption { binding: None, ..good }, GrantFailure::KeyMismatch),
+        (
+            "no redirect",
+            Redemption {
+                redirect_uri: None,
+                ..good
+            },
+            C::RedirectUri.into(),
+        ),
+        (
+            "redirect",
+            Redemption {
+                redirect_uri: Some("https://app.example/cb/"),
+                ..good
+            },
+            C::RedirectUri.into(),
+        ),
+        (
+            "no verifier",
+            Redemption { verifier: None, ..good },
+            C::VerifierMissing.into(),
+        ),
+        (
+            "verifier",
+            Redemption {
+                verifier: verifier(&wrong),
+                ..good
+            },
+            C::VerifierWrong.into(),
+        ),
+        (
+            "no key",
+            Redemption { binding: None, ..good },
+            GrantFailure::KeyMismatch,
+        ),
         (
             "key",
-            Redemption { binding: Some(KeyBinding::Dpop(Digest::of(b"other"))), ..good },
+            Redemption {
+                binding: Some(KeyBinding::Dpop(Digest::of(b"other"))),
+                ..good
+            },
             GrantFailure::KeyMismatch,
         ),
         (
             "kind of key",
-            Redemption { binding: Some(KeyBinding::Certificate(Digest::of(b"key"))), ..good },
+            Redemption {
+                binding: Some(KeyBinding::Certificate(Digest::of(b"key"))),
+                ..good
+            },
             GrantFailure::KeyMismatch,
         ),
     ];
@@ -118,11 +162,22 @@ fn case_046_case_049_case_054_case_055_case_056_case_057_attack_f05_attack_f07_a
 
     let mut plain = pending();
     (plain.challenge, plain.dpop_key, plain.redirect_uri_sent) = (None, None, false);
-    let shown = Redemption { verifier: None, redirect_uri: None, binding: None, ..good };
+    let shown = Redemption {
+        verifier: None,
+        redirect_uri: None,
+        binding: None,
+        ..good
+    };
     assert!(approved(plain.clone()).redeem(&shown).is_ok());
-    let downgraded = approved(plain.clone()).redeem(&Redemption { verifier: verifier(&right), ..shown });
+    let downgraded = approved(plain.clone()).redeem(&Redemption {
+        verifier: verifier(&right),
+        ..shown
+    });
     assert_eq!(downgraded, Err(C::VerifierUnexpected.into()));
-    let named = approved(plain).redeem(&Redemption { redirect_uri: Some("https://evil.example"), ..shown });
+    let named = approved(plain).redeem(&Redemption {
+        redirect_uri: Some("https://evil.example"),
+        ..shown
+    });
     assert_eq!(named, Err(C::RedirectUri.into()));
 }
 
