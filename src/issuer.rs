@@ -20,10 +20,16 @@
 
 mod arrival;
 mod authenticate;
+pub mod change;
+pub mod directory;
+mod dpop;
+mod follow;
 mod grant;
 pub mod journal;
 mod keys;
+pub mod management;
 mod mint;
+mod peers;
 pub mod preview;
 mod revoke;
 pub mod settings;
@@ -46,20 +52,27 @@ pub use signing::{Jwks, KeyFailure};
 use crate::audit::{AuditEvent, AuditKind, AuditSink};
 use crate::clock::Clock;
 use crate::entropy;
+use crate::issuer::change::Plan;
+use crate::issuer::directory::Directory;
+use crate::issuer::follow::Followed;
+use crate::issuer::peers::Peers;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
 use crate::keys::LiveKeys;
+use crate::model::certificate::ClientCertificate;
 use crate::model::event::{Event, EventSink};
 use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
+use crate::oauth::declared::IssuerDeclaration;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
 use crate::revocation::Revocations;
+use crate::store::StoreError;
 use crate::store::open::OpenStore;
-use crate::store::{Cursor, StoreError};
+use crate::trust::fetch::Fetch;
 
 /// What the issuer works with.
 pub struct Services {
@@ -73,14 +86,18 @@ pub struct Services {
     pub events: Arc<dyn EventSink>,
     /// Who keeps what must be recorded: [`Journal`], as a rule.
     pub audit: Arc<dyn AuditSink>,
+    /// Who fetches the keys of clients and of trusted issuers.
+    pub fetch: Arc<dyn Fetch>,
 }
 
 /// The issuer.
 pub struct Issuer {
     services: Services,
+    peers: Peers,
     snapshot: ArcSwap<Snapshot>,
-    /// One reload at a time.
+    /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -89,17 +106,28 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-/// Everything that one configuration says.
+/// Everything that the file and the administration say.
 struct Snapshot {
     public_url: Url,
     model: Model,
     servers: HashMap<AuthorizationServerId, Arc<Endpoint>>,
+    /// What the file declares.
+    declared: Arc<IssuerDeclaration>,
+    /// What it was compiled to.
+    of_file: Arc<Model>,
+    /// What is administered.
+    directory: Arc<Directory>,
+    needs_certificates: bool,
 }
 
 /// One authorization server, ready to answer.
 struct Endpoint {
     server: Arc<Server>,
     issuer: IssuerId,
+    /// The token endpoint, as clients see it.
+    token_url: String,
+    /// What the `aud` of an assertion may be: the issuer, or the token endpoint (RFC 7523 section 3).
+    assertion_audiences: [String; 2],
     keys: Arc<ServerKeys>,
     authorization_server: Arc<str>,
     openid_configuration: Arc<str>,
@@ -115,7 +143,7 @@ pub enum Document {
 }
 
 /// A request of a form endpoint, as it came.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct FormRequest<'a> {
     /// Every value of the Authorization header.
     pub authorization: &'a [&'a [u8]],
@@ -125,6 +153,12 @@ pub struct FormRequest<'a> {
     pub has_query: bool,
     /// The body.
     pub body: &'a [u8],
+    /// Every value of the DPoP header (RFC 9449).
+    pub dpop: &'a [&'a [u8]],
+    /// The certificate that the connection shows (RFC 8705): never one that a header names.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// The Accept header.
+    pub accept: Option<&'a str>,
 }
 
 impl FormRequest<'_> {
@@ -145,6 +179,8 @@ pub struct Failure {
     pub error_id: String,
     /// Whether a 401 has a challenge: the client authenticated by header.
     pub challenge: bool,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
 }
 
 /// Why the issuer does not start, or keeps its last configuration.
@@ -174,53 +210,53 @@ impl Issuer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: &IssuerSettings, services: Services) -> Result<Arc<Self>, StartError> {
-        replay(&services).await?;
+        let followed = Followed::replay(&services).await?;
         let empty = Snapshot {
             public_url: settings.public_url.clone(),
             model: Model::default(),
             servers: HashMap::new(),
+            declared: Arc::default(),
+            of_file: Arc::default(),
+            directory: Arc::new(change::read_directory(&services, &settings.declared).await?),
+            needs_certificates: false,
         };
         let issuer = Arc::new(Self {
             services,
+            peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)
     }
 
     /// Takes over another configuration: whole, or not at all. Servers that are declared in both keep
-    /// their keys.
+    /// their keys; the tokens of servers and clients that are declared no more are dead when it returns.
     ///
     /// # Errors
     /// [`StartError`]; the last configuration stays in force.
     pub async fn reload(&self, settings: &IssuerSettings) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().await;
         let (model, findings) = access::compile(&settings.declared);
-        let model = model.ok_or(StartError::Declaration(findings))?;
+        let of_file = Arc::new(model.ok_or(StartError::Declaration(findings))?);
         let last = self.snapshot.load_full();
-        let mut servers = HashMap::new();
-        for (id, server) in &model.servers {
-            let keys = match last.servers.get(id) {
-                Some(endpoint) => Arc::clone(&endpoint.keys),
-                None => Arc::new(ServerKeys::new(id.clone())),
-            };
-            let failed = |source| StartError::Keys {
-                server: id.clone(),
-                source,
-            };
-            // Before the first token of a longer life is signed, it is written down how long its key
-            // has to stay.
-            keys.advance(&self.services, &rotation_of(server), server.access_token_lifetime_max())
-                .await
-                .map_err(failed)?;
-            servers.insert(id.clone(), Arc::new(Endpoint::new(&settings.public_url, server, keys)));
-        }
-        self.snapshot.store(Arc::new(Snapshot {
+        let mut directory = Directory::clone(&last.directory);
+        directory.compile_all(directory::Surroundings {
+            declared: &settings.declared,
+            sealing: &self.services.store.sealing,
+        });
+        let next = Plan {
             public_url: settings.public_url.clone(),
-            model,
-            servers,
-        }));
+            declared: Arc::new(settings.declared.clone()),
+            of_file,
+            directory: Arc::new(directory),
+        };
+        let next = next.snapshot(&last);
+        let failed = |(server, source)| StartError::Keys { server, source };
+        self.open_keys(next.servers.values()).await.map_err(failed)?;
+        self.snapshot.store(Arc::new(next));
+        self.end_undeclared(&last).await?;
         Ok(())
     }
 
@@ -233,7 +269,14 @@ impl Issuer {
     /// Whether there is such an authorization server.
     #[must_use]
     pub fn has_server(&self, server: &str) -> bool {
-        self.snapshot.load().servers.contains_key(server)
+        self.snapshot.load().endpoint(server).is_some()
+    }
+
+    /// Whether a client proves itself by a certificate, or has its tokens bound to one: then the listener has to ask
+    /// for certificates. It does not otherwise, since browsers would ask their users.
+    #[must_use]
+    pub fn needs_certificates(&self) -> bool {
+        self.snapshot.load().needs_certificates
     }
 
     /// The keys of a server as the gate reads them; the same ones through every reload.
@@ -249,7 +292,7 @@ impl Issuer {
     /// The published key set.
     #[must_use]
     pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
-        self.snapshot.load().servers.get(server).map(|endpoint| {
+        self.snapshot.load().endpoint(server).map(|endpoint| {
             endpoint.keys.heed(&self.services.revocations);
             endpoint.keys.jwks()
         })
@@ -259,7 +302,7 @@ impl Issuer {
     #[must_use]
     pub fn metadata(&self, server: &str, document: Document) -> Option<Arc<str>> {
         let snapshot = self.snapshot.load();
-        let endpoint = snapshot.servers.get(server)?;
+        let endpoint = snapshot.endpoint(server)?;
         Some(Arc::clone(match document {
             Document::AuthorizationServer => &endpoint.authorization_server,
             Document::OpenidConfiguration => &endpoint.openid_configuration,
@@ -299,7 +342,14 @@ impl Issuer {
                     .record(note.event(self, AuditKind::AccessTokenGranted, None));
                 Ok(answer)
             }
-            Err(error) => Err(self.fail(error, request, note)),
+            Err(error) => {
+                let nonce = endpoint.filter(|_| !request.dpop.is_empty());
+                let nonce = nonce.and_then(|endpoint| dpop::nonce(self, &endpoint));
+                Err(Failure {
+                    dpop_nonce: nonce,
+                    ..self.fail(error, request, note)
+                })
+            }
         }
     }
 
@@ -355,23 +405,29 @@ impl Issuer {
             challenge: error.code() == ErrorCode::InvalidClient && !request.authorization.is_empty(),
             error,
             error_id,
+            dpop_nonce: None,
         }
     }
 }
 
 impl Snapshot {
+    /// A server that answers: an inactive one does not, as if it did not exist (case 157).
     fn endpoint(&self, server: &str) -> Option<Arc<Endpoint>> {
-        self.servers.get(server).cloned()
+        let endpoint = self.servers.get(server)?;
+        (!endpoint.server.options.inactive).then(|| Arc::clone(endpoint))
     }
 }
 
 impl Endpoint {
     fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>) -> Self {
         let issuer = metadata::issuer_of(public_url, &server.id);
+        let token_url = format!("{issuer}/v1/token");
         let text = |document: Value| Arc::from(document.to_string());
         Self {
             authorization_server: text(metadata::authorization_server(&issuer, server)),
             openid_configuration: text(metadata::openid_configuration(&issuer, server)),
+            assertion_audiences: [issuer.to_string(), token_url.clone()],
+            token_url,
             issuer,
             server: Arc::clone(server),
             keys,
@@ -419,22 +475,6 @@ fn rotation_of(server: &Server) -> Rotation {
     Rotation {
         algorithm: server.algorithm,
         every: server.rotate_every,
-    }
-}
-
-/// How many revocations are read at a time.
-const REPLAY_PAGE: u32 = 10_000;
-
-/// Puts the revocations of the store into the table, before anything is answered.
-async fn replay(services: &Services) -> Result<(), StoreError> {
-    let mut cursor = Cursor::default();
-    loop {
-        let page = services.store.store.revocations_after(cursor, REPLAY_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        cursor = *last;
-        for (_, revocation) in page {
-            services.revocations.revoke(revocation);
-        }
     }
 }
 

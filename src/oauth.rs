@@ -17,17 +17,24 @@
 //! It deliberately has no deny rule: access is allow-only, and what no rule grants is refused.
 
 pub mod access;
+pub mod assertion;
+pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod declared;
+pub mod document;
 pub mod error;
 pub mod grant;
 pub mod keyring;
 pub mod metadata;
 pub mod minting;
+pub mod peer_keys;
 pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod request;
+pub mod resource;
+pub mod schema;
 pub mod token;
 pub mod user;
 

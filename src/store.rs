@@ -12,8 +12,10 @@
 
 pub mod grants;
 pub mod memory;
+pub mod nodes;
 pub mod objects;
 pub mod open;
+pub mod postgres;
 pub mod seal;
 pub mod settings;
 pub mod sqlite;
@@ -29,6 +31,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::grants::GrantStore;
+use crate::store::nodes::NodeStore;
 use crate::store::objects::{AuditStore, DirectoryStore, ObjectStore};
 
 /// What a call of the store gives, later.
@@ -42,7 +45,7 @@ fn not_built<T: Send + 'static>() -> StoreFuture<'static, T> {
 }
 
 /// The interface. `Arc<dyn Store>` is how it is held.
-pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send + Sync + 'static {
+pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + NodeStore + Send + Sync + 'static {
     /// Every key of an authorization server.
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>>;
 
@@ -65,8 +68,8 @@ pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send +
     /// The revocations after this place, oldest first, at most `limit` of them.
     fn revocations_after(&self, cursor: Cursor, limit: u32) -> StoreFuture<'_, Vec<(Cursor, Revocation)>>;
 
-    /// Keeps denials, each for its `error_id`. They are no part of the chain: they change nothing, there is no
-    /// end of them, and the oldest go first.
+    /// Keeps denials, each for its `error_id`. They are no part of the chain: they change nothing, and as there is no
+    /// end of them only the newest [`AUDIT_DENIALS_MAX`] are kept.
     fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()>;
 
     /// The audit records of one `error_id`: denials first, then durable ones, each as they came.
@@ -74,8 +77,7 @@ pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + Send +
 
     /// Forgets what cannot matter any more, at most [`PRUNE_ROWS_MAX`] rows of each: revocations that can kill no
     /// living token, grants [`GRANT_KEPT`] and things good for one use [`ONE_TIME_KEPT`] after their end, what was
-    /// seen once and can be shown no more, failures that are no longer counted, and the oldest denials beyond
-    /// [`AUDIT_DENIALS_MAX`]. Gives how many were forgotten.
+    /// seen once and can be shown no more, and failures that are no longer counted. Gives how many were forgotten.
     fn prune(&self, now: Timestamp) -> StoreFuture<'_, u64>;
 }
 
@@ -273,4 +275,4 @@ impl RevocationRow {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,19 +19,18 @@ const CREDENTIALS: &str = "grant_type=client_credentials&client_id=nightly-batch
 
 fn form(body: &str) -> FormRequest<'_> {
     FormRequest {
-        authorization: &[],
         content_type: Some("application/x-www-form-urlencoded"),
-        has_query: false,
         body: body.as_bytes(),
+        ..FormRequest::default()
     }
 }
 
-async fn mint(issuer: &Issuer) -> TokenAnswer {
+pub(super) async fn mint(issuer: &Issuer) -> TokenAnswer {
     let body = format!("{CREDENTIALS}&scope=transfers:read");
     issuer.token("transfers", &form(&body)).await.expect("granted")
 }
 
-async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
+pub(super) async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
     let body = format!("client_id=nightly-batch&client_secret=secret&token={token}");
     issuer.revoke("transfers", &form(&body)).await
 }
@@ -513,6 +512,17 @@ impl crate::store::grants::GrantStore for FullStore {}
 impl crate::store::objects::ObjectStore for FullStore {}
 impl crate::store::objects::DirectoryStore for FullStore {}
 impl crate::store::objects::AuditStore for FullStore {}
+impl crate::store::nodes::NodeStore for FullStore {
+    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
+        self.0.heads()
+    }
+    fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.0.meta(name)
+    }
+    fn keep_meta<'a>(&'a self, name: &'a str, value: &'a [u8]) -> StoreFuture<'a, Vec<u8>> {
+        self.0.keep_meta(name, value)
+    }
+}
 
 impl Store for FullStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {

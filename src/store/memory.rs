@@ -6,6 +6,7 @@
 mod audit;
 mod directory;
 mod grants;
+mod nodes;
 mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     keys: BTreeMap<(AuthorizationServerId, Kid), StoredKey>,
+    keys_generation: i64,
+    meta: BTreeMap<String, Vec<u8>>,
     revocations: BTreeMap<Cursor, RevocationRow>,
     /// Where each fact is: kind, server, name.
     places: BTreeMap<(&'static str, String, String), Cursor>,
@@ -181,6 +184,7 @@ impl Store for MemoryStore {
                 return Ok(Changed::Overtaken);
             }
             state.keys = draft;
+            state.keys_generation += 1;
             state.chain(audit);
             Ok(Changed::Done)
         })
@@ -219,7 +223,7 @@ impl Store for MemoryStore {
 
     fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()> {
         self.run(move |state| {
-            state.denials.extend_from_slice(events);
+            state.deny(events);
             Ok(())
         })
     }
@@ -241,7 +245,6 @@ impl Store for MemoryStore {
                 state.prune_one_times(now),
                 prune(&mut state.seen, |until| *until <= now),
                 prune(&mut state.failures, |row| row.counts_until <= now),
-                state.prune_denials(),
             ];
             Ok(pruned.iter().sum())
         })

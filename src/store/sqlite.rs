@@ -1,7 +1,19 @@
 //! The embedded database: SQLite in one file, with a write-ahead log that is synced at each commit.
 //!
-//! `synchronous=FULL` is what makes an acknowledged revocation survive a power cut; it costs a sync
-//! per change, and changes are rare here. Statements are constants with bound values (attack F45).
+//! - `synchronous=FULL` is what makes an acknowledged change survive a power cut. It costs a sync per commit, so
+//!   changes that wait together share one ([`writer`]).
+//! - Reads have connections of their own, which cannot write; in the write-ahead log they wait for nobody.
+//! - Statements are constants with bound values (attack F45).
+
+mod audit;
+mod directory;
+mod grants;
+mod nodes;
+mod objects;
+mod one_time;
+mod prune;
+mod rows;
+mod writer;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -9,35 +21,43 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
-use crate::audit::{AuditEvent, AuditKind};
+use crate::audit::AuditEvent;
 use crate::jose::alg::Algorithm;
-use crate::model::id::{AuthorizationServerId, ClientId, Kid};
+use crate::model::id::{AuthorizationServerId, Kid};
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::open::file_error;
-use crate::store::{
-    AUDIT_DENIALS_MAX, Changed, Cursor, KeyChange, PRUNE_ROWS_MAX, RevocationRow, Store, StoreError, StoreFuture,
-    StoredKey,
-};
+use crate::store::sqlite::rows::seconds;
+use crate::store::sqlite::writer::{Extent, Verdict, Writer};
+use crate::store::{Changed, Cursor, KeyChange, RevocationRow, Store, StoreError, StoreFuture, StoredKey};
 
 /// The steps of the schema, oldest first: step `n` is at index `n - 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_keys_revocations_audit.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/sqlite/0001_keys_revocations_audit.sql"),
+    include_str!("../../migrations/sqlite/0002_grants_objects_users_audit_chain.sql"),
+    include_str!("../../migrations/sqlite/0003_nodes.sql"),
+];
 
-/// How long a writer waits for another one.
+/// How long a writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long it waits where SQLite itself does not.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How many calls read at once; more of them wait.
+const READERS_MAX: u32 = 4;
+
 /// A store in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    pool: SqlitePool,
+    readers: SqlitePool,
+    writer: Writer,
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -48,17 +68,12 @@ impl From<sqlx::Error> for StoreError {
 
 /// Connects, patiently where another process is just making the same database: turning the log on
 /// takes the whole file, and SQLite answers "locked" there at once, without its own wait.
-async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
     let mut tries = BUSY_TIMEOUT.as_millis() / BUSY_PAUSE.as_millis();
     loop {
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options.clone())
-            .await;
-        match pool {
+        match options.connect().await {
             Err(error) if tries > 0 && is_busy(&error) => tries -= 1,
-            pool => return pool,
+            connection => return connection,
         }
         tokio::time::sleep(BUSY_PAUSE).await;
     }
@@ -72,7 +87,8 @@ fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 impl SqliteStore {
-    /// Opens the database, makes it if it is missing, and brings its schema up to date.
+    /// Opens the database, makes it if it is missing, and brings its schema up to date. What writes runs as a task
+    /// of the runtime that this is called on.
     ///
     /// # Errors
     /// [`StoreError::NewerSchema`] for a database of a newer version, [`StoreError::File`] where the
@@ -89,18 +105,21 @@ impl SqliteStore {
             .open(path);
         file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)))
             .map_err(|source| file_error(path, source))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(false)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let store = Self {
-            pool: connect(options).await?,
-        };
-        store.migrate().await?;
-        Ok(store)
+        Self::open_with(options(path)).await
+    }
+
+    async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
+        let mut connection = connect(&options).await?;
+        migrate(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(options.clone().pragma("query_only", "ON"))
+            .await?;
+        Ok(Self {
+            readers,
+            writer: Writer::start(options, connection),
+        })
     }
 
     /// Makes the folder of the database, for us alone, if it is missing.
@@ -115,50 +134,91 @@ impl SqliteStore {
         made.map_err(|source| file_error(folder, source))
     }
 
-    /// Closes every connection: the log is merged into the database file.
+    /// Closes every connection, the writing one last: the log is merged into the database file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
+    /// How the writing connection is set up: journal mode, synchronous, foreign keys.
     #[cfg(test)]
-    pub(super) fn pool(&self) -> SqlitePool {
-        self.pool.clone()
-    }
-
-    /// A transaction that has the write lock from its first statement on: no other node or task can
-    /// change what it has read.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
-    }
-
-    async fn migrate(&self) -> Result<(), StoreError> {
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        let mut transaction = self.write().await?;
-        sqlx::query("CREATE TABLE IF NOT EXISTS schema_step (step INTEGER PRIMARY KEY) STRICT")
-            .execute(&mut *transaction)
-            .await?;
-        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(step), 0) FROM schema_step")
-            .fetch_one(&mut *transaction)
-            .await?;
-        if found > known {
-            return Err(StoreError::NewerSchema { found, known });
-        }
-        for (step, statements) in (1_i64..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
-            sqlx::raw_sql(statements).execute(&mut *transaction).await?;
-            sqlx::query("INSERT INTO schema_step (step) VALUES (?)")
-                .bind(step)
-                .execute(&mut *transaction)
+    pub(super) async fn writer_settings(&self) -> Result<[String; 3], StoreError> {
+        let settings = self.writer.change(Extent::Statement, |connection| {
+            Box::pin(async move {
+                let row = sqlx::query(
+                    "SELECT journal_mode, CAST(synchronous AS TEXT), CAST(foreign_keys AS TEXT)
+                     FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys",
+                )
+                .fetch_one(connection)
                 .await?;
-        }
-        transaction.commit().await?;
-        Ok(())
+                Ok(Verdict::Keep([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?]))
+            })
+        });
+        settings.await
     }
 }
 
-impl crate::store::grants::GrantStore for SqliteStore {}
-impl crate::store::objects::ObjectStore for SqliteStore {}
-impl crate::store::objects::DirectoryStore for SqliteStore {}
-impl crate::store::objects::AuditStore for SqliteStore {}
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Brings the schema up to date, with the write lock from the first statement on: of several nodes that start at
+/// once, one does it.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS schema_step (step INTEGER PRIMARY KEY) STRICT")
+        .execute(&mut *transaction)
+        .await?;
+    let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(step), 0) FROM schema_step")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    for (step, statements) in (1_i64..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
+        sqlx::raw_sql(statements).execute(&mut *transaction).await?;
+        if step == 2 {
+            audit::chain_records_of_step_1(&mut transaction).await?;
+        }
+        sqlx::query("INSERT INTO schema_step (step) VALUES (?)")
+            .bind(step)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Keeps a fact: a known one gets a new place and never becomes weaker.
+async fn keep_revocation(connection: &mut SqliteConnection, revocation: &Revocation) -> Result<Cursor, StoreError> {
+    let row = RevocationRow::of(revocation);
+    let known: Option<(i64, i64)> =
+        sqlx::query_as("DELETE FROM revocation WHERE kind = ? AND server = ? AND name = ? RETURNING since, expires_at")
+            .bind(row.kind)
+            .bind(&row.server)
+            .bind(&row.name)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let (since, expires_at) = known.unwrap_or((row.since, row.expires_at));
+    let cursor: i64 = sqlx::query_scalar(
+        "INSERT INTO revocation (kind, server, name, since, expires_at) VALUES (?, ?, ?, ?, ?) RETURNING cursor",
+    )
+    .bind(row.kind)
+    .bind(&row.server)
+    .bind(&row.name)
+    .bind(since.max(row.since))
+    .bind(expires_at.max(row.expires_at))
+    .fetch_one(connection)
+    .await?;
+    Ok(Cursor(cursor))
+}
 
 impl Store for SqliteStore {
     fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
@@ -168,7 +228,7 @@ impl Store for SqliteStore {
                  FROM signing_key WHERE server = ? ORDER BY created_at, kid",
             )
             .bind(server.as_str())
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
             rows.iter().map(stored_key).collect()
         })
@@ -180,62 +240,45 @@ impl Store for SqliteStore {
         changes: &'a [KeyChange],
         audit: &'a [AuditEvent],
     ) -> StoreFuture<'a, Changed> {
-        Box::pin(async move {
-            let mut transaction = self.write().await?;
-            for change in changes {
-                // Dropping the transaction undoes what was changed before.
-                if change_key(&mut transaction, server, change).await? == Changed::Overtaken {
-                    return Ok(Changed::Overtaken);
+        let (server, changes, audit) = (server.clone(), changes.to_vec(), audit.to_vec());
+        self.writer.change(Extent::Statements, move |connection| {
+            Box::pin(async move {
+                for change in &changes {
+                    if change_key(connection, &server, change).await? == Changed::Overtaken {
+                        return Ok(Verdict::Undo(Changed::Overtaken));
+                    }
                 }
-            }
-            insert_audit(&mut transaction, audit).await?;
-            transaction.commit().await?;
-            Ok(Changed::Done)
+                audit::chain(connection, &audit).await?;
+                Ok(Verdict::Keep(Changed::Done))
+            })
         })
     }
 
     fn raise_lifetime<'a>(&'a self, server: &'a AuthorizationServerId, lifetime: Duration) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let seconds = seconds(lifetime);
-            sqlx::query(
-                "UPDATE signing_key SET lifetime_max = ?1
-                 WHERE server = ?2 AND state <> 'expired' AND lifetime_max < ?1",
-            )
-            .bind(seconds)
-            .bind(server.as_str())
-            .execute(&self.pool)
-            .await?;
-            Ok(())
+        let server = server.clone();
+        self.writer.change(Extent::Statement, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE signing_key SET lifetime_max = ?1
+                     WHERE server = ?2 AND state <> 'expired' AND lifetime_max < ?1",
+                )
+                .bind(seconds(lifetime))
+                .bind(server.as_str())
+                .execute(connection)
+                .await?;
+                Ok(Verdict::Keep(()))
+            })
         })
     }
 
     fn revoke<'a>(&'a self, revocation: &'a Revocation, audit: &'a AuditEvent) -> StoreFuture<'a, Cursor> {
-        Box::pin(async move {
-            let row = RevocationRow::of(revocation);
-            let mut transaction = self.write().await?;
-            let known: Option<(i64, i64)> = sqlx::query_as(
-                "DELETE FROM revocation WHERE kind = ? AND server = ? AND name = ? RETURNING since, expires_at",
-            )
-            .bind(row.kind)
-            .bind(&row.server)
-            .bind(&row.name)
-            .fetch_optional(&mut *transaction)
-            .await?;
-            let (since, expires_at) = known.unwrap_or((row.since, row.expires_at));
-            let cursor: i64 = sqlx::query_scalar(
-                "INSERT INTO revocation (kind, server, name, since, expires_at)
-                 VALUES (?, ?, ?, ?, ?) RETURNING cursor",
-            )
-            .bind(row.kind)
-            .bind(&row.server)
-            .bind(&row.name)
-            .bind(since.max(row.since))
-            .bind(expires_at.max(row.expires_at))
-            .fetch_one(&mut *transaction)
-            .await?;
-            insert_audit(&mut transaction, std::slice::from_ref(audit)).await?;
-            transaction.commit().await?;
-            Ok(Cursor(cursor))
+        let (revocation, audit) = (revocation.clone(), audit.clone());
+        self.writer.change(Extent::Statements, move |connection| {
+            Box::pin(async move {
+                let cursor = keep_revocation(connection, &revocation).await?;
+                audit::chain(connection, std::slice::from_ref(&audit)).await?;
+                Ok(Verdict::Keep(cursor))
+            })
         })
     }
 
@@ -246,7 +289,7 @@ impl Store for SqliteStore {
             )
             .bind(cursor.0)
             .bind(limit)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
             let read = |row: &SqliteRow| {
                 let revocation =
@@ -258,52 +301,23 @@ impl Store for SqliteStore {
     }
 
     fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let mut transaction = self.write().await?;
-            insert_audit(&mut transaction, events).await?;
-            transaction.commit().await?;
-            Ok(())
+        let events = events.to_vec();
+        self.writer.change(Extent::Statements, move |connection| {
+            Box::pin(async move { Ok(Verdict::Keep(audit::deny(connection, &events).await?)) })
         })
     }
 
     fn audit_of_error<'a>(&'a self, error_id: &'a str) -> StoreFuture<'a, Vec<AuditEvent>> {
-        Box::pin(async move {
-            let rows = sqlx::query(
-                "SELECT at, kind, server, client, error_id, detail FROM audit WHERE error_id = ? ORDER BY id",
-            )
-            .bind(error_id)
-            .fetch_all(&self.pool)
-            .await?;
-            rows.iter().map(audit_event).collect()
-        })
+        self.events_of_error(error_id)
     }
 
     fn prune(&self, now: Timestamp) -> StoreFuture<'_, u64> {
-        Box::pin(async move {
-            let revocations = sqlx::query(
-                "DELETE FROM revocation WHERE cursor IN
-                 (SELECT cursor FROM revocation WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
-            )
-            .bind(now.unix_seconds())
-            .bind(PRUNE_ROWS_MAX)
-            .execute(&self.pool)
-            .await?;
-            let denials = sqlx::query(
-                "DELETE FROM audit WHERE id IN
-                 (SELECT id FROM audit WHERE kind = ?1 AND id <= (SELECT id FROM audit WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2) ORDER BY id LIMIT ?3)",
-            )
-            .bind(AuditKind::AccessDenied.as_str())
-            .bind(AUDIT_DENIALS_MAX)
-            .bind(PRUNE_ROWS_MAX)
-            .execute(&self.pool)
-            .await?;
-            Ok(revocations.rows_affected() + denials.rows_affected())
-        })
+        self.forget(now)
     }
 }
 
 async fn change_key(
-    transaction: &mut Transaction<'static, Sqlite>,
+    connection: &mut SqliteConnection,
     server: &AuthorizationServerId,
     change: &KeyChange,
 ) -> Result<Changed, StoreError> {
@@ -324,7 +338,7 @@ async fn change_key(
                 .bind(record.entered_at.unix_seconds())
                 .bind(seconds(record.lifetime_max))
                 .bind(sealed)
-                .execute(&mut **transaction)
+                .execute(connection)
                 .await?
             }
             KeyChange::Enter { kid, from, to, at } => sqlx::query(
@@ -335,14 +349,14 @@ async fn change_key(
             .bind(server.as_str())
             .bind(kid.as_str())
             .bind(from.as_str())
-            .execute(&mut **transaction)
+            .execute(connection)
             .await?,
             KeyChange::Remove { kid, from } => {
                 sqlx::query("DELETE FROM signing_key WHERE server = ? AND kid = ? AND state = ?")
                     .bind(server.as_str())
                     .bind(kid.as_str())
                     .bind(from.as_str())
-                    .execute(&mut **transaction)
+                    .execute(connection)
                     .await?
             }
         };
@@ -351,21 +365,6 @@ async fn change_key(
     } else {
         Changed::Overtaken
     })
-}
-
-async fn insert_audit(transaction: &mut Transaction<'static, Sqlite>, events: &[AuditEvent]) -> Result<(), StoreError> {
-    for event in events {
-        sqlx::query("INSERT INTO audit (at, kind, server, client, error_id, detail) VALUES (?, ?, ?, ?, ?, ?)")
-            .bind(event.at.unix_seconds())
-            .bind(event.kind.as_str())
-            .bind(event.server.as_ref().map(AuthorizationServerId::as_str))
-            .bind(event.client.as_ref().map(ClientId::as_str))
-            .bind(event.error_id.as_deref())
-            .bind(event.detail.to_string())
-            .execute(&mut **transaction)
-            .await?;
-    }
-    Ok(())
 }
 
 fn stored_key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
@@ -382,27 +381,4 @@ fn stored_key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
         },
         sealed: row.try_get("sealed")?,
     })
-}
-
-fn audit_event(row: &SqliteRow) -> Result<AuditEvent, StoreError> {
-    let corrupt = StoreError::Corrupt;
-    let server: Option<&str> = row.try_get("server")?;
-    let client: Option<&str> = row.try_get("client")?;
-    Ok(AuditEvent {
-        at: Timestamp::from_unix_seconds(row.try_get("at")?),
-        kind: AuditKind::parse(row.try_get("kind")?).ok_or(corrupt("audit kind"))?,
-        server: server
-            .map(AuthorizationServerId::parse)
-            .transpose()
-            .map_err(|_| corrupt("authorization server"))?,
-        client: client.map(ClientId::parse).transpose().map_err(|_| corrupt("client"))?,
-        error_id: row.try_get("error_id")?,
-        actor: None,
-        target: None,
-        detail: serde_json::from_str(row.try_get("detail")?).map_err(|_| corrupt("audit detail"))?,
-    })
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

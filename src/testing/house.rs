@@ -80,10 +80,9 @@ pub(crate) fn settings(text: &str) -> Settings {
 
 pub(crate) fn form(body: &str) -> FormRequest<'_> {
     FormRequest {
-        authorization: &[],
         content_type: Some("application/x-www-form-urlencoded"),
-        has_query: false,
         body: body.as_bytes(),
+        ..FormRequest::default()
     }
 }
 
@@ -123,6 +122,7 @@ impl House {
             clock: clock.clone(),
             events: records.clone(),
             audit: records.clone(),
+            fetch: Arc::new(crate::net::fetch::HttpFetch::new()),
         };
         let declared = settings.issuer.as_ref().expect("tokens are minted here");
         let issuer = Issuer::start(declared, services).await.expect("it starts");

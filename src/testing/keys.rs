@@ -371,7 +371,34 @@ impl Filling {
 }
 
 impl crate::store::grants::GrantStore for Filling {}
-impl crate::store::objects::ObjectStore for Filling {}
+
+impl crate::store::objects::ObjectStore for Filling {
+    fn objects(
+        &self,
+        kind: crate::store::objects::ObjectKind,
+    ) -> StoreFuture<'_, Vec<crate::store::objects::StoredObject>> {
+        self.store.objects(kind)
+    }
+
+    fn objects_generation(&self) -> StoreFuture<'_, i64> {
+        self.store.objects_generation()
+    }
+}
+
+impl crate::store::nodes::NodeStore for Filling {
+    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
+        self.store.heads()
+    }
+
+    fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.store.meta(name)
+    }
+
+    fn keep_meta<'a>(&'a self, name: &'a str, value: &'a [u8]) -> StoreFuture<'a, Vec<u8>> {
+        self.store.keep_meta(name, value)
+    }
+}
+
 impl crate::store::objects::DirectoryStore for Filling {}
 impl crate::store::objects::AuditStore for Filling {}
 

@@ -3,7 +3,7 @@
 use crate::audit::{AuditEntry, AuditEvent, ChainEnd};
 use crate::store::memory::{MemoryStore, State};
 use crate::store::objects::{AuditQuery, AuditStore};
-use crate::store::{AUDIT_DENIALS_MAX, PRUNE_ROWS_MAX, StoreFuture};
+use crate::store::{AUDIT_DENIALS_MAX, StoreFuture};
 
 impl State {
     /// Appends durable records to the chain.
@@ -18,10 +18,11 @@ impl State {
         }
     }
 
-    pub(super) fn prune_denials(&mut self) -> u64 {
+    /// Keeps denials, and as many of them as are to be kept.
+    pub(super) fn deny(&mut self, events: &[AuditEvent]) {
+        self.denials.extend_from_slice(events);
         let surplus = self.denials.len().saturating_sub(AUDIT_DENIALS_MAX as usize);
-        let surplus = surplus.min(PRUNE_ROWS_MAX as usize);
-        self.denials.drain(..surplus).count() as u64
+        self.denials.drain(..surplus);
     }
 }
 

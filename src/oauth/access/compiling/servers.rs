@@ -42,6 +42,7 @@ impl Compiler<'_> {
         let claims = self.claims(&declared.claims, &scopes);
         let (policies, places) = self.policies(&declared.policies, &scopes);
         self.findings.extend(lint::shadowed_rules(&policies, &places));
+        let trusted_issuers = self.server_options(declared);
         let algorithm = self.algorithm(&declared.signing.algorithm)?;
         let server = Server {
             id: declared.id.value.clone(),
@@ -52,6 +53,7 @@ impl Compiler<'_> {
             scopes,
             claims,
             policies,
+            trusted_issuers,
             options: declared.options.clone(),
         };
         self.rotation(&server, declared.signing.algorithm.location);
