@@ -35,6 +35,7 @@ mod revoke;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 
 use std::collections::HashMap;
 use std::sync::Arc;

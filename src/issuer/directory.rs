@@ -165,6 +165,7 @@ impl Directory {
             ObjectKind::Group => put(&mut self.groups, object),
             ObjectKind::RoleBinding => put(&mut self.roles, object),
             ObjectKind::UserSchema => put(&mut self.schemas, object),
+            ObjectKind::FileDeclaration => Ok(()),
         }
     }
 
@@ -175,6 +176,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.revision),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.revision),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.revision),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -185,6 +187,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.created_at),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.created_at),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.created_at),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -195,6 +198,7 @@ impl Directory {
             ObjectKind::Group => drop(self.groups.remove(id)),
             ObjectKind::RoleBinding => drop(self.roles.remove(id)),
             ObjectKind::UserSchema => drop(self.schemas.remove(id)),
+            ObjectKind::FileDeclaration => {}
         }
     }
 }
