@@ -29,7 +29,9 @@ pub mod journal;
 mod keys;
 pub mod management;
 mod mint;
+pub mod passwords;
 mod peers;
+mod people;
 pub mod preview;
 mod revoke;
 pub mod settings;
@@ -66,7 +68,7 @@ use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
 use crate::oauth::declared::IssuerDeclaration;
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::{ErrorCode, GrantFailure, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
@@ -98,6 +100,7 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    passwords: passwords::Passwords,
     followed: Followed,
 }
 
@@ -226,6 +229,7 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
+            passwords: passwords::Passwords::default(),
             followed,
         });
         issuer.reload(settings).await?;
@@ -386,6 +390,14 @@ impl Issuer {
             (OAuthError::ClientAuthentication(failure), _) => {
                 note.set("reason", json!(failure.as_str()));
                 AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Grant(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                match failure {
+                    GrantFailure::Denied(_) => AuditKind::AccessDenied,
+                    GrantFailure::Password(_) => AuditKind::UserAuthenticationFailed,
+                    _ => AuditKind::TokenRefused,
+                }
             }
             (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
                 AuditKind::AccessDenied
