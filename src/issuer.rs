@@ -40,6 +40,7 @@ mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
