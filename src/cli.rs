@@ -15,6 +15,7 @@ use crate::config::source::System;
 use crate::config::{self, Settings};
 
 pub mod access;
+pub mod admin;
 mod assume;
 pub mod check;
 pub mod explain;
@@ -45,6 +46,7 @@ enum Command {
     Test(test::TestArgs),
     Access(access::AccessArgs),
     Preview(preview::PreviewArgs),
+    Admin(admin::AdminArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out),
         Command::Preview(args) => preview::run(&args, out),
+        Command::Admin(args) => admin::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {
