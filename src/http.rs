@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `/oauth2/{id}/v1/token` | POST | `token` |
 //! | `/oauth2/{id}/v1/revoke` | POST | `revoke` |
+//! | `/oauth2/{id}/v1/userinfo` | GET, POST | `userinfo` |
+//! | `/oauth2/{id}/v1/device/authorize` | POST | `device` |
 //! | `/oauth2/{id}/v1/keys` | GET | `keys` |
 //! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
 //! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
@@ -18,6 +20,7 @@
 
 #[allow(dead_code, reason = "the resources of the management API are built on it one by one")]
 mod admin;
+mod device;
 mod discovery;
 mod guard;
 mod keys;
@@ -25,6 +28,7 @@ mod reply;
 mod request;
 mod revoke;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
@@ -51,6 +55,8 @@ pub fn router_with(issuer: Arc<Issuer>, limits: Limits) -> Router {
     let router = Router::new()
         .route(&at("/v1/token"), post(token::answer))
         .route(&at("/v1/revoke"), post(revoke::answer))
+        .route(&at("/v1/userinfo"), get(userinfo::answer).post(userinfo::answer))
+        .route(&at("/v1/device/authorize"), post(device::answer))
         .route(&at("/v1/keys"), get(keys::answer))
         .route(
             &at("/.well-known/oauth-authorization-server"),

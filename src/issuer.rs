@@ -25,6 +25,7 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod grants;
 pub mod journal;
 mod keys;
 pub mod management;
@@ -34,9 +35,11 @@ mod peers;
 mod people;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod userinfo;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +49,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use url::Url;
 
+pub use grant::DeviceAnswer;
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -99,8 +103,8 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
-    passwords: passwords::Passwords,
     followed: Followed,
+    passwords: passwords::Passwords,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -228,8 +232,8 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
-            passwords: passwords::Passwords::default(),
             followed,
+            passwords: passwords::Passwords::default(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)
