@@ -17,13 +17,23 @@
 //!
 //! It knows no HTTP: how objects look on the wire is [`crate::http`]'s matter.
 
+pub mod apps;
+pub mod assignments;
 pub mod authority;
+pub mod credentials;
 mod declared;
+pub mod desk;
 mod edit;
 mod error;
+pub mod grants;
+pub mod groups;
 pub mod keys;
+pub mod logs;
+mod password;
 pub mod preview;
+pub mod schema;
 pub mod tokens;
+pub mod users;
 
 use std::sync::Arc;
 

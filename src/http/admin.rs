@@ -11,19 +11,28 @@
 //! is what the answer says, for every answer holds the whole object. A member that would *narrow* who gets in,
 //! and that we cannot honour, is refused by the resource that it belongs to, never ignored.
 
+mod apps;
+mod assignments;
 mod authorization_servers;
-mod caller;
+pub(super) mod caller;
 mod claims;
+mod credentials;
 pub(super) mod error;
 pub(super) mod etag;
+mod grants;
+mod groups;
 mod keys;
+mod logs;
 pub(super) mod paging;
 mod policies;
 mod preview;
 pub(super) mod request;
 mod rules;
 mod scopes;
+pub(super) mod seat;
+pub(super) mod shape;
 mod tokens;
+mod users;
 mod wire;
 
 use axum::Router;
@@ -34,8 +43,17 @@ use crate::http::admin::error::ApiError;
 
 /// Everything below `/api/v1`.
 pub(super) fn router(administration: Administration) -> Router {
-    Router::new()
-        .merge(authorization_servers::routes())
+    servers()
+        .merge(people())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
+}
+
+/// Authorization servers, and what is in them.
+fn servers() -> Router<Administration> {
+    authorization_servers::routes()
         .merge(scopes::routes())
         .merge(claims::routes())
         .merge(policies::routes())
@@ -43,10 +61,17 @@ pub(super) fn router(administration: Administration) -> Router {
         .merge(keys::routes())
         .merge(tokens::routes())
         .merge(preview::routes())
-        .fallback(async || ApiError::no_such_path())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(from_fn(request::request_id))
-        .with_state(administration)
+}
+
+/// Apps, people, and what was done.
+pub(super) fn people() -> Router<Administration> {
+    apps::routes()
+        .merge(assignments::routes())
+        .merge(credentials::routes())
+        .merge(grants::routes())
+        .merge(groups::routes())
+        .merge(logs::routes())
+        .merge(users::routes())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::oauth::schema::UserSchema;
 use crate::store::objects::{ObjectKind, StoredObject};
 
 pub(super) use changing::{Principal, Refused, Tentative};
-pub(super) use compiling::Surroundings;
+pub(super) use compiling::{Surroundings, secret_context};
 
 /// A new identifier, unguessable and never given again.
 #[must_use]

@@ -80,7 +80,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envoy", &["model", "clock", "entropy", "policy", "authz"]),
     (
         "http",
-        &["model", "clock", "entropy", "jose", "oauth", "issuer", "admin"],
+        &[
+            "model", "clock", "entropy", "jose", "oauth", "issuer", "admin", "audit", "store",
+        ],
     ),
     ("net", &["model", "clock", "trust"]),
     ("telemetry", &["model", "clock", "entropy"]),
