@@ -69,9 +69,13 @@ fn run(script: &str, folder: &Path) -> (bool, String) {
     let program = Path::new(env!("CARGO_BIN_EXE_scopegate"));
     let programs = program.parent().expect("it is in a folder");
     // The program under test is found first.
-    let preamble = format!("exec 2>&1\nPATH='{}':$PATH\n", programs.display());
+    let preamble = format!(
+        "exec 2>&1\n[ ! -f .page ] || . ./.page\nPATH='{}':$PATH\n",
+        programs.display()
+    );
+    // What a block exports is there in the next one, as in the reader's terminal.
     let output = Command::new("bash")
-        .args(["-euc", &format!("{preamble}{script}")])
+        .args(["-euc", &format!("{preamble}{script}\nexport -p > .page\n")])
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
