@@ -16,5 +16,6 @@ mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod store;
 mod support;
 mod wycheproof;
