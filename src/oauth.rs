@@ -37,6 +37,7 @@ pub mod resource;
 pub mod schema;
 pub mod token;
 pub mod user;
+pub mod vulns;
 
 #[cfg(test)]
 pub(crate) mod sample;

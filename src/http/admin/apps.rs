@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::apps::{App, Made, NewApp};
 use crate::admin::{Action, Administration, Resource};
-use crate::http::admin::seat::Seat;
 use crate::http::admin::error::ApiError;
 use crate::http::admin::etag::{self, EntityTag, IfMatch};
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::{Body, Ids, OptionalBody, Query};
+use crate::http::admin::seat::Seat;
 use crate::http::admin::shape::moment;
 use crate::issuer::directory::ManagedClient;
 use crate::model::secret::Secret;
@@ -76,12 +76,7 @@ async fn read(seat: Seat, Ids(id): Ids<String>) -> Result<Response, ApiError> {
     Ok(etag::object(StatusCode::OK, &show(&desk.app(&id)?)))
 }
 
-async fn replace(
-    seat: Seat,
-    Ids(id): Ids<String>,
-    condition: IfMatch,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
+async fn replace(seat: Seat, Ids(id): Ids<String>, condition: IfMatch, Body(body): Body) -> Result<Response, ApiError> {
     let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let wanted = Wanted::read(&body)?;
     if wanted.client_id.is_some_and(|named| named != id) {
@@ -137,7 +132,9 @@ impl Wanted {
     fn read(body: &Map<String, Value>) -> Result<Self, ApiError> {
         let refused = |text: &str| ApiError::validation("application", [text.to_owned()]);
         if body.get("signOnMode").and_then(Value::as_str) != Some("OPENID_CONNECT") {
-            return Err(refused("signOnMode: `OPENID_CONNECT` is the only one that there is here"));
+            return Err(refused(
+                "signOnMode: `OPENID_CONNECT` is the only one that there is here",
+            ));
         }
         if body.get("name").is_some_and(|name| name != "oidc_client") {
             return Err(refused("name: `oidc_client` is the only one that there is here"));

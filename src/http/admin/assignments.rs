@@ -65,7 +65,10 @@ async fn group(seat: Seat, Ids((app, group)): Ids<(String, String)>) -> Result<R
 
 async fn add_user(seat: Seat, Ids(app): Ids<String>, Body(body): Body) -> Result<Response, ApiError> {
     let Some(user) = body.get("id").and_then(Value::as_str) else {
-        return Err(ApiError::validation("appUser", ["id: the field cannot be left blank".to_owned()]));
+        return Err(ApiError::validation(
+            "appUser",
+            ["id: the field cannot be left blank".to_owned()],
+        ));
     };
     let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let assignment = desk.assign(&app, Assignable::User, user).await?;

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::credentials::{Credential, KEY, SECRET};
 use crate::admin::{Action, AdminError, Administration, Resource};
-use crate::http::admin::seat::Seat;
 use crate::http::admin::error::ApiError;
 use crate::http::admin::etag;
 use crate::http::admin::request::{Body, Ids, OptionalBody};
+use crate::http::admin::seat::Seat;
 use crate::http::admin::shape::moment;
 use crate::http::reply;
 use crate::model::secret::Secret;
@@ -19,7 +19,10 @@ use crate::oauth::document::{KeyDocument, SecretDocument, Status};
 
 pub(super) fn routes() -> Router<Administration> {
     Router::new()
-        .route("/api/v1/apps/{app}/credentials/secrets", get(secrets).post(create_secret))
+        .route(
+            "/api/v1/apps/{app}/credentials/secrets",
+            get(secrets).post(create_secret),
+        )
         .route(
             "/api/v1/apps/{app}/credentials/secrets/{secret}",
             get(secret).delete(delete_secret),
@@ -76,7 +79,9 @@ async fn move_secret(
 ) -> Result<Response, ApiError> {
     let desk = seat.desk(Action::Manage, Resource::Apps)?;
     let status = operation_of(&operation)?;
-    let document = desk.set_credential_status(&app, Credential::Secret, &id, status).await?;
+    let document = desk
+        .set_credential_status(&app, Credential::Secret, &id, status)
+        .await?;
     let found = document.secrets.iter().find(|secret| secret.id == id);
     let found = found.ok_or_else(|| AdminError::not_found(SECRET, &id))?;
     Ok(etag::object(StatusCode::OK, &show_secret(found)))

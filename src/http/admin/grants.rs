@@ -22,7 +22,10 @@ use crate::oauth::refresh::GrantRecord;
 pub(super) fn routes() -> Router<Administration> {
     Router::new()
         .route("/api/v1/apps/{app}/tokens", get(of_app).delete(revoke_of_app))
-        .route("/api/v1/apps/{app}/tokens/{token}", get(one_of_app).delete(revoke_one_of_app))
+        .route(
+            "/api/v1/apps/{app}/tokens/{token}",
+            get(one_of_app).delete(revoke_one_of_app),
+        )
         .route("/api/v1/users/{user}/grants", get(of_user).delete(revoke_of_user))
         .route(
             "/api/v1/users/{user}/clients/{client}/{kind}",

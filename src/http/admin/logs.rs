@@ -91,7 +91,11 @@ fn show(entry: &AuditEntry) -> Value {
     let event = &entry.event;
     let client = event.client.as_ref().map(|client| client.as_str());
     let actor = event.actor.as_deref().or(client).unwrap_or("system");
-    let actor_kind = if actor == "system" { "SystemPrincipal" } else { "PublicClientApp" };
+    let actor_kind = if actor == "system" {
+        "SystemPrincipal"
+    } else {
+        "PublicClientApp"
+    };
     let mut targets = Vec::new();
     if let Some(target) = &event.target {
         let mut shown = json!({ "id": target.id, "type": target.kind });

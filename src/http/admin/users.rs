@@ -23,7 +23,10 @@ use crate::oauth::user::UserRecord;
 pub(super) fn routes() -> Router<Administration> {
     Router::new()
         .route("/api/v1/users", get(list).post(create))
-        .route("/api/v1/users/{user}", get(read).put(replace).post(update).delete(delete))
+        .route(
+            "/api/v1/users/{user}",
+            get(read).put(replace).post(update).delete(delete),
+        )
         .route("/api/v1/users/{user}/lifecycle/{operation}", post(move_on))
         .route("/api/v1/users/{user}/groups", get(groups_of))
         .route("/api/v1/meta/schemas/user/default", get(schema).post(change_schema))
@@ -37,7 +40,11 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
     };
     if let Some(login) = login {
         let found = desk.user(&login).await.ok();
-        let shown: Vec<Value> = found.iter().filter(|user| user.record.login.eq_ignore_ascii_case(&login)).map(show).collect();
+        let shown: Vec<Value> = found
+            .iter()
+            .filter(|user| user.record.login.eq_ignore_ascii_case(&login))
+            .map(show)
+            .collect();
         return Ok(page.answer_array(&seat.public_url(), &Value::Array(shown), None));
     }
     let prefix = query.one("q").unwrap_or_default();
@@ -69,7 +76,9 @@ async fn create(seat: Seat, query: Query, Body(body): Body) -> Result<Response, 
     }
     let user = desk
         .create_user(NewUser {
-            profile: wanted.profile.ok_or_else(|| invalid("profile: the field cannot be left blank"))?,
+            profile: wanted
+                .profile
+                .ok_or_else(|| invalid("profile: the field cannot be left blank"))?,
             password: wanted.password,
             groups,
             activate: query.one("activate") != Some("false"),
@@ -186,7 +195,11 @@ impl Wanted {
             Some(Value::Object(password)) if password.is_empty() => None,
             Some(password) => match password.get("value").and_then(Value::as_str) {
                 Some(value) => Some(Secret::new(value.to_owned())),
-                None => return Err(invalid("credentials.password: only `value` is supported, no hash and no hook")),
+                None => {
+                    return Err(invalid(
+                        "credentials.password: only `value` is supported, no hash and no hook",
+                    ));
+                }
             },
         };
         Ok(Self { profile, password })
@@ -239,7 +252,12 @@ fn show_schema(seat: &Seat, schema: &UserSchema) -> Value {
             ((*name).to_owned(), attribute)
         })
         .collect();
-    let required: Vec<&String> = schema.custom.iter().filter(|(_, one)| one.required).map(|(name, _)| name).collect();
+    let required: Vec<&String> = schema
+        .custom
+        .iter()
+        .filter(|(_, one)| one.required)
+        .map(|(name, _)| name)
+        .collect();
     let url = seat.public_url();
     let path: Uri = Uri::from_static("/api/v1/meta/schemas/user/default");
     json!({
