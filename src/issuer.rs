@@ -29,7 +29,9 @@ pub mod journal;
 mod keys;
 pub mod management;
 mod mint;
+pub mod passwords;
 mod peers;
+mod people;
 pub mod preview;
 mod revoke;
 mod secrets;
@@ -66,7 +68,7 @@ use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
 use crate::oauth::declared::IssuerDeclaration;
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::{ErrorCode, GrantFailure, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
@@ -99,6 +101,7 @@ pub struct Issuer {
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
     followed: Followed,
+    passwords: passwords::Passwords,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -227,6 +230,7 @@ impl Issuer {
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
             followed,
+            passwords: passwords::Passwords::default(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)
@@ -386,6 +390,14 @@ impl Issuer {
             (OAuthError::ClientAuthentication(failure), _) => {
                 note.set("reason", json!(failure.as_str()));
                 AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Grant(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                match failure {
+                    GrantFailure::Denied(_) => AuditKind::AccessDenied,
+                    GrantFailure::Password(_) => AuditKind::UserAuthenticationFailed,
+                    _ => AuditKind::TokenRefused,
+                }
             }
             (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
                 AuditKind::AccessDenied

@@ -19,7 +19,8 @@ use crate::oauth::client::Client;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting::{self, Minting, TokenUser};
-use crate::oauth::token::access_token_id;
+use crate::oauth::refresh::new_grant_id;
+use crate::oauth::token::{TokenSession, access_token_id};
 
 /// The largest token, in bytes, that fits into the headers that servers accept by default (case 108).
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -143,6 +144,8 @@ fn compose(
     now: Timestamp,
 ) -> Result<PreviewToken, OAuthError> {
     let id = placeholder();
+    let user = request.user.filter(|_| request.grant.has_user()).map(|user| user.token);
+    let grant_id = new_grant_id(request.grant, "preview-of-a-grant");
     let minting = Minting {
         server,
         issuer,
@@ -151,11 +154,17 @@ fn compose(
         grant: request.grant,
         scopes: granted.scopes(),
         lifetime: granted.access_token(),
-        user: request.user.filter(|_| request.grant.has_user()).map(|user| user.token),
-        issued_at: now,
-        id: &id,
+        user,
+        session: user.filter(|_| request.grant.signs_in()).map(|_| TokenSession {
+            id: &grant_id,
+            auth_time: now,
+            amr: &[],
+            acr: None,
+        }),
         binding: None,
         actor: None,
+        issued_at: now,
+        id: &id,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compiling::{Parts, compile};
-pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide};
+pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide, decide_refresh};
 
 use crate::jose::alg::Algorithm;
+use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::claims::Claim;
@@ -83,6 +84,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// The profile's attributes.
     pub profile: serde_json::Map<String, serde_json::Value>,
+    /// The SHA-256 of the password: it stands in the file in plain text, where `dev: true` alone.
+    pub password: Digest,
 }
 
 /// A local authorization server.
