@@ -9,11 +9,25 @@
 //! | attack | | countermeasure | test |
 //! |---|---|---|---|
 //! | F03 | a redirect URI that carries the response's own parameters | registered exactly: absolute, no fragment, no script scheme, `http` on loopback alone | `case_009_case_010_attack_f03_what_may_be_registered` |
+//! | F04 | an authorization code used twice | one transaction takes it; a replay ends everything that it gave | `case_052_case_053_attack_f04_a_replay_ends_everything_that_the_code_gave` |
+//! | F04 | a code redeemed by a hundred at once | the store decides, not the process | `case_053_attack_f04_of_a_hundred_redemptions_at_once_exactly_one_succeeds_and_its_tokens_die` |
+//! | F05 | another client's code (CVE-2026-16089) | bound to client, server and redirect URI; what does not fit burns it | `case_055_case_056_case_049_attack_f05_attack_f07_attack_f08_what_does_not_fit_burns_the_code` |
+//! | F06 | another single-use thing shown as a code | each kind has its own store and its own text | `attack_f06_a_code_is_no_other_thing_that_is_good_for_one_use` |
+//! | F07 | a code that is late, or for another key | a minute to live; DPoP key bound at the request | `case_046_case_049_case_054_case_055_case_056_case_057_attack_f05_attack_f07_attack_f08_a_code_is_for_who_it_was_given_to` |
+//! | F08 | PKCE left out, weakened or added later | S256 alone; a verifier without a challenge is a downgrade | `attack_f08_a_verifier_for_a_code_without_a_challenge_is_a_downgrade` |
+//! | F08 | a challenge of another form | 43 characters of base64url, nothing else | `case_047_case_048_case_050_attack_f08_only_a_whole_s256_challenge_is_taken` |
 //!
 //! # Refresh tokens and revocation
 //!
 //! | attack | | countermeasure | test |
 //! |---|---|---|---|
+//! | F11 | a stolen refresh token used after its successor | the whole family dies, with its access tokens | `case_088_attack_f11_the_last_token_after_the_grace_ends_the_family` |
+//! | F11 | an older one | at once, whatever the grace | `case_088_attack_f11_an_older_token_ends_the_family_at_once` |
+//! | F11 | the race of honest callers, which must not look like theft | within the grace everybody gets the one successor | `case_089_attack_f11_a_hundred_callers_with_one_token_get_one_successor` |
+//! | F11 | two nodes that rotate at once | compare and swap of the generation | `attack_f11_who_rotated_on_another_node_is_seen_here` |
+//! | F12 | a refresh token shown by another client | refused; a stranger cannot end the owner's grant | `case_091_attack_f12_a_stranger_is_refused_and_the_grant_of_its_owner_lives` |
+//! | F12 | wider scopes or resources on refresh | never beyond the grant | `case_093_attack_f12_nothing_beyond_the_grant_is_given_and_asking_costs_nothing` |
+//! | F12 | what changed since the sign-in (GHSA-895x-rfqp-jh5c) | client, user, assignment and policy are looked at each time | `case_096_case_075_attack_f12_everything_is_looked_at_again` |
 //! | F13 | a revoked token that lives on in a cache | the gate reads the table of revocations on every check | `attack_f13_a_client_gives_its_token_back_and_the_cached_verdict_dies_with_the_acknowledgement` |
 //! | F13 | a revocation that a restart forgets | on disk before it is acknowledged | `attack_f13_case_115_what_is_revoked_is_dead_cached_or_not_and_after_a_restart` |
 //! | F13 | somebody else's token revoked | answered alike, without effect | `attack_f13_case_116_attack_f42_a_token_of_another_or_none_at_all_is_answered_alike_without_effect` |
@@ -33,6 +47,11 @@
 //!
 //! | attack | | countermeasure | test |
 //! |---|---|---|---|
+//! | F33 | a grant that forgets a check of the others (CVE-2026-1609, CVE-2026-11800) | one function decides every grant | `case_058_case_096_attack_f33_user_client_and_policy_are_looked_at_when_the_code_is_redeemed` |
+//! | F33 | a disabled user | gets nothing more by any grant | `case_096_attack_f33_a_user_of_the_store_who_is_disabled_gets_nothing_more` |
+//! | F34 | a legacy grant by a back door (CVE-2026-9792) | given by name, or not at all | `case_085_attack_f34_no_other_client_gets_anything_by_password` |
+//! | F40 | a hundred guesses at once, before any is counted | counted before they are verified | `case_086_attack_f40_a_hundred_guesses_at_once_are_all_counted_and_few_are_verified` |
+//! | F40 | guesses as a flood of work | a bounded pool; who comes too late is told to come again | `attack_f40_more_than_can_wait_are_told_to_come_again` |
 //!
 //! # Registration and fetching
 //!
@@ -55,6 +74,7 @@
 //! | F38 | tokens in caches | `Cache-Control: no-store` | `case_078_case_081_attack_f38_a_service_gets_a_token_by_body_and_by_basic` |
 //! | F39 | a parameter twice, for two readers | refused, but for `resource` and `audience` | `case_017_attack_f39_a_repeated_parameter_is_refused_but_for_resource` |
 //! | F39 | secrets in the query | refused: it is logged everywhere | `case_060_attack_f39_the_query_is_no_place_for_parameters_and_get_no_method` |
+//! | F42 | a token that is nearly one | no other spelling is the same token | `attack_f42_no_other_spelling_is_the_same_token` |
 //!
 //! # The store
 //!
@@ -104,7 +124,7 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("//! | F"))
             .collect();
-        assert!(rows.len() > 20, "the rows are found");
+        assert!(rows.len() > 40, "the rows are found");
         for row in rows {
             let name = row.rsplit('`').nth(1).expect("a row ends in a name");
             let definition = format!("fn {name}(");
