@@ -25,8 +25,10 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
 pub mod passwords;
@@ -38,6 +40,7 @@ mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,6 +50,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use url::Url;
 
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -100,8 +104,8 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
-    followed: Followed,
     passwords: passwords::Passwords,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -229,8 +233,8 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
-            followed,
             passwords: passwords::Passwords::default(),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)

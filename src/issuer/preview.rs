@@ -165,10 +165,10 @@ fn compose(
             amr: &[],
             acr: None,
         }),
-        binding: None,
-        actor: None,
         issued_at: now,
         id: &id,
+        binding: None,
+        actor: None,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {
