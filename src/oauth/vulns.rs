@@ -31,17 +31,24 @@
 //! | F13 | a revoked token that lives on in a cache | the gate reads the table of revocations on every check | `attack_f13_a_client_gives_its_token_back_and_the_cached_verdict_dies_with_the_acknowledgement` |
 //! | F13 | a revocation that a restart forgets | on disk before it is acknowledged | `attack_f13_case_115_what_is_revoked_is_dead_cached_or_not_and_after_a_restart` |
 //! | F13 | somebody else's token revoked | answered alike, without effect | `attack_f13_case_116_attack_f42_a_token_of_another_or_none_at_all_is_answered_alike_without_effect` |
+//! | F14 | introspection as an oracle | `active: false` and nothing else for who is not meant | `case_113_attack_f14_a_token_is_shown_to_its_client_and_to_the_servers_of_its_audience` |
 //!
 //! # Client authentication
 //!
 //! | attack | | countermeasure | test |
 //! |---|---|---|---|
 //! | F15 | two methods at once, so that each side checks another | refused (RFC 6749 section 2.3) | `case_062_attack_f15_two_ways_to_authenticate_are_refused` |
+//! | F15 | a secret in another place than registered | counts in its registered place alone | `case_064_attack_f15_a_secret_counts_in_its_registered_place_alone` |
 //! | F15 | loose decoding of Basic | strict base64 and form encoding | `case_061_attack_f15_loose_encodings_are_refused` |
 //! | F15 | an empty secret | never matches, even if its hash were declared | `attack_f15_an_empty_secret_never_matches_even_if_its_hash_is_declared` |
 //! | F16 | the time of a comparison | constant time, and as many for an unknown client | `case_063_attack_f16_whoever_asks_costs_the_same_number_of_comparisons` |
 //! | F16 | error texts that tell who exists | one answer for every failed authentication | `case_063_case_075_attack_f15_attack_f16_every_failed_authentication_looks_alike` |
+//! | F17 | an assertion replayed, also elsewhere or after a restart | its `jti` is used up in the store | `case_068_attack_f17_an_assertion_is_good_once_also_on_another_node_and_after_a_restart` |
 //! | F17 | an assertion for another audience, of another subject, without end | each claim has its rule | `case_065_case_066_case_067_case_068_attack_f17_each_claim_has_its_rule` |
+//! | F17 | `alg: none`, HMAC with a public key, a key in the header | the registered method and keys decide | `case_069_case_070_attack_f17_an_assertion_by_its_header` |
+//! | F31 | a certificate-bound token with another certificate | `cnf` is that of the connection; no header is believed | `attack_f31_a_certificate_bound_token_names_the_certificate_of_the_connection` |
+//! | F30 | a DPoP proof used twice, also on another node | remembered in the store until it is stale | `case_126_attack_f30_a_proof_counts_once_also_on_another_node_and_after_a_restart` |
+//! | F30 | a proof that breaks a rule | every rule of RFC 9449 section 4.3 | `case_126_attack_f30_a_proof_that_breaks_a_rule_is_refused` |
 //!
 //! # Grants
 //!
@@ -82,6 +89,7 @@
 //! |---|---|---|---|
 //! | F42 | a stolen database | no credential that could be used: digests, and keys sealed elsewhere | `attack_f42_a_dump_of_the_database_signs_nothing_and_names_no_secret` |
 //! | F42 | guessing at passwords in a dump | Argon2id, a salt for each | `attack_f42_a_password_is_kept_as_argon2id_with_a_salt_of_its_own` |
+//! | F44 | another team's object by its identifier | a role is bound to its authorization server | `case_155_each_role_may_do_what_the_table_says_and_nothing_else` |
 //! | F45 | quotes and NUL in every field | parameters, never text of a statement | `attack_f45_quotes_in_every_field_are_values_to_the_database` |
 //! | F45 | a cursor that somebody made up | refused | `attack_f45_a_cursor_that_somebody_made_up_is_refused` |
 //! | F50 | insecure defaults in production | the process refuses to start | `attack_f50_what_is_insecure_is_refused_outside_dev` |
