@@ -130,37 +130,31 @@ async fn page_holds(name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_making_an_authorization_server_holds() {
     page_holds("make-an-authorization-server").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_onboarding_a_client_holds() {
     page_holds("onboard-a-client").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_monitoring_a_client_holds() {
     page_holds("monitor-a-client").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_deprovisioning_a_client_holds() {
     page_holds("deprovision-a-client").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_rotating_keys_holds() {
     page_holds("rotate-keys").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for `scopegate admin bootstrap`"]
 async fn the_page_on_answering_a_compromise_holds() {
     page_holds("answer-a-compromise").await;
 }
