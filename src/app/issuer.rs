@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
 
+use crate::app::serving::Bound;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
@@ -15,6 +16,7 @@ use crate::issuer::{self, Services, StartError};
 use crate::keys::LiveKeys;
 use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
+use crate::net::settings::ListenAddress;
 use crate::net::fetch::HttpFetch;
 use crate::revocation::Revocations;
 use crate::store;
@@ -64,6 +66,22 @@ impl Issuer {
     /// Everything that clients reach.
     pub(super) fn router(&self) -> Router {
         http::router(self.0.clone())
+    }
+
+    /// Says where the management API is reached: at its listener, if that is one address.
+    pub(super) fn serve_management_at(&self, bound: &Bound) {
+        let scheme = if bound.tls().is_some() { "https" } else { "http" };
+        if let ListenAddress::Tcp(address) = bound.address()
+            && !address.ip().is_unspecified()
+            && let Ok(url) = format!("{scheme}://{address}").parse()
+        {
+            self.0.serve_management_at(url);
+        }
+    }
+
+    /// Everything that administrators reach.
+    pub(super) fn admin_router(&self) -> Router {
+        http::admin_router(self.0.clone(), http::Limits::default())
     }
 
     /// The keys of a local authorization server.
