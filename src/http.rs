@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/oauth2/{id}/v1/token` | POST | `token` |
 //! | `/oauth2/{id}/v1/revoke` | POST | `revoke` |
+//! | `/oauth2/{id}/v1/introspect` | POST | `introspect` |
 //! | `/oauth2/{id}/v1/keys` | GET | `keys` |
 //! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
 //! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
@@ -22,6 +23,7 @@
 mod admin;
 mod discovery;
 mod guard;
+mod introspect;
 mod keys;
 mod reply;
 mod request;
@@ -92,6 +94,7 @@ fn endpoints(server: &str) -> Router<Arc<Issuer>> {
     Router::new()
         .route(&at("/v1/token"), post(token::answer))
         .route(&at("/v1/revoke"), post(revoke::answer))
+        .route(&at("/v1/introspect"), post(introspect::answer))
         .route(&at("/v1/keys"), get(keys::answer))
 }
 

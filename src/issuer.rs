@@ -25,17 +25,22 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
+pub mod passwords;
 mod peers;
+mod people;
 pub mod preview;
 mod revoke;
 mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +50,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -66,7 +72,7 @@ use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
 use crate::oauth::declared::IssuerDeclaration;
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::{ErrorCode, GrantFailure, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
@@ -100,6 +106,7 @@ pub struct Issuer {
     management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    passwords: passwords::Passwords,
     followed: Followed,
 }
 
@@ -229,6 +236,7 @@ impl Issuer {
             snapshot: ArcSwap::from_pointee(empty),
             management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
+            passwords: passwords::Passwords::default(),
             followed,
         });
         issuer.reload(settings).await?;
@@ -389,6 +397,14 @@ impl Issuer {
             (OAuthError::ClientAuthentication(failure), _) => {
                 note.set("reason", json!(failure.as_str()));
                 AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Grant(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                match failure {
+                    GrantFailure::Denied(_) => AuditKind::AccessDenied,
+                    GrantFailure::Password(_) => AuditKind::UserAuthenticationFailed,
+                    _ => AuditKind::TokenRefused,
+                }
             }
             (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
                 AuditKind::AccessDenied

@@ -21,7 +21,8 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::metadata;
 use crate::oauth::minting::{self, Minting, TokenUser};
-use crate::oauth::token::access_token_id;
+use crate::oauth::refresh::new_grant_id;
+use crate::oauth::token::{TokenSession, access_token_id};
 
 /// The largest token, in bytes, that fits into the headers that servers accept by default (case 108).
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -154,6 +155,8 @@ fn compose(
     now: Timestamp,
 ) -> Result<PreviewToken, OAuthError> {
     let id = placeholder();
+    let user = request.user.filter(|_| request.grant.has_user()).map(|user| user.token);
+    let grant_id = new_grant_id(request.grant, "preview-of-a-grant");
     let minting = Minting {
         server,
         issuer,
@@ -162,7 +165,13 @@ fn compose(
         grant: request.grant,
         scopes: granted.scopes(),
         lifetime: granted.access_token(),
-        user: request.user.filter(|_| request.grant.has_user()).map(|user| user.token),
+        user,
+        session: user.filter(|_| request.grant.signs_in()).map(|_| TokenSession {
+            id: &grant_id,
+            auth_time: now,
+            amr: &[],
+            acr: None,
+        }),
         issued_at: now,
         id: &id,
         binding: None,

@@ -1,3 +1,8 @@
+mod authorization_code;
+mod password;
+mod refresh;
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
