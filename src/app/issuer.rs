@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
 
+use crate::app::serving::Bound;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
@@ -17,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
 use crate::net::asking::Asking;
 use crate::net::fetch::HttpFetch;
+use crate::net::settings::ListenAddress;
 use crate::revocation::Revocations;
 use crate::store;
 use crate::telemetry::Telemetry;
@@ -65,6 +67,22 @@ impl Issuer {
     /// Everything that clients reach.
     pub(super) fn router(&self) -> Router {
         http::router(self.0.clone())
+    }
+
+    /// Says where the management API is reached: at its listener, if that is one address.
+    pub(super) fn serve_management_at(&self, bound: &Bound) {
+        let scheme = if bound.tls().is_some() { "https" } else { "http" };
+        if let ListenAddress::Tcp(address) = bound.address()
+            && !address.ip().is_unspecified()
+            && let Ok(url) = format!("{scheme}://{address}").parse()
+        {
+            self.0.serve_management_at(url);
+        }
+    }
+
+    /// Everything that administrators reach.
+    pub(super) fn admin_router(&self) -> Router {
+        http::admin_router(self.0.clone(), http::Limits::default())
     }
 
     /// When the listener has to ask clients for certificates.

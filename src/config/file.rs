@@ -57,7 +57,7 @@ shapes! {
         ext_authz: Option<ListenerFile>,
         /// Where clients get tokens, over HTTPS. Default port: 8443.
         issuer: Option<ListenerFile>,
-        /// Where operators will administer, over HTTPS. Nothing is served there in this version.
+        /// Where administrators use the management API, over HTTPS. Default: none. Default port: 8444.
         admin: Option<ListenerFile>,
         /// Where `/metrics`, `/livez` and `/readyz` are read. Default port: 9464.
         telemetry: Option<ListenerFile>,
