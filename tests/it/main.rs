@@ -16,6 +16,7 @@ mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod okta_sdk;
 mod store;
 mod support;
 mod wycheproof;
