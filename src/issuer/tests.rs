@@ -17,19 +17,18 @@ const CREDENTIALS: &str = "grant_type=client_credentials&client_id=nightly-batch
 
 fn form(body: &str) -> FormRequest<'_> {
     FormRequest {
-        authorization: &[],
         content_type: Some("application/x-www-form-urlencoded"),
-        has_query: false,
         body: body.as_bytes(),
+        ..FormRequest::default()
     }
 }
 
-async fn mint(issuer: &Issuer) -> TokenAnswer {
+pub(super) async fn mint(issuer: &Issuer) -> TokenAnswer {
     let body = format!("{CREDENTIALS}&scope=transfers:read");
     issuer.token("transfers", &form(&body)).await.expect("granted")
 }
 
-async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
+pub(super) async fn revoke(issuer: &Issuer, token: &str) -> Result<(), Failure> {
     let body = format!("client_id=nightly-batch&client_secret=secret&token={token}");
     issuer.revoke("transfers", &form(&body)).await
 }

@@ -8,6 +8,7 @@
 mod audit;
 mod directory;
 mod grants;
+mod nodes;
 mod objects;
 mod one_time;
 mod prune;
@@ -37,9 +38,10 @@ use crate::store::sqlite::writer::{Extent, Verdict, Writer};
 use crate::store::{Changed, Cursor, KeyChange, RevocationRow, Store, StoreError, StoreFuture, StoredKey};
 
 /// The steps of the schema, oldest first: step `n` is at index `n - 1`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_keys_revocations_audit.sql"),
     include_str!("../../migrations/sqlite/0002_grants_objects_users_audit_chain.sql"),
+    include_str!("../../migrations/sqlite/0003_nodes.sql"),
 ];
 
 /// How long a writer waits for another process.

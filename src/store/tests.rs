@@ -7,7 +7,9 @@ mod directory;
 mod grants;
 mod keys;
 mod model;
+mod nodes;
 mod objects;
+pub(crate) mod postgres;
 mod pruning;
 mod revocations;
 mod seen;
@@ -23,10 +25,12 @@ use serde_json::json;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::jose::alg::Algorithm;
 use crate::model::id::{AuthorizationServerId, ClientId, Jti, Kid};
+use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::memory::MemoryStore;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoredKey};
 
@@ -41,7 +45,7 @@ struct Tested {
 
 /// An empty store of each kind. A new kind of store is added here, and the whole suite is about it too.
 async fn stores() -> Vec<Tested> {
-    vec![memory(), sqlite().await]
+    vec![memory(), sqlite().await, postgres().await]
 }
 
 fn memory() -> Tested {
@@ -59,6 +63,17 @@ async fn sqlite() -> Tested {
         name: "sqlite",
         store: Arc::new(store),
         _home: Box::new(folder),
+    }
+}
+
+async fn postgres() -> Tested {
+    let password = Secret::new(postgres::PASSWORD.to_owned());
+    let store = PostgresStore::open(&postgres::database().url, Some(&password)).await;
+    let store = store.expect("opens");
+    Tested {
+        name: "postgres",
+        store: Arc::new(store),
+        _home: Box::new(()),
     }
 }
 

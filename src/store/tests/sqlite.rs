@@ -81,7 +81,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     execute(&path, "INSERT INTO schema_step (step) VALUES (99)").await;
     let error = SqliteStore::open(&path).await.expect_err("refused");
     assert!(
-        matches!(error, StoreError::NewerSchema { found: 99, known: 2 }),
+        matches!(error, StoreError::NewerSchema { found: 99, known: 3 }),
         "{error}"
     );
 }
@@ -99,7 +99,7 @@ async fn two_nodes_that_start_at_once_migrate_once() {
     for start in starts {
         start.await.expect("no panic").expect("opens");
     }
-    assert_eq!(number(&path, "SELECT COUNT(*) FROM schema_step").await, 2);
+    assert_eq!(number(&path, "SELECT COUNT(*) FROM schema_step").await, 3);
 }
 
 #[tokio::test]
