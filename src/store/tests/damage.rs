@@ -1,5 +1,6 @@
 //! Files that were taken away, and files that were cut off or garbled.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +123,10 @@ async fn attack_f42_a_dump_of_file_and_log_holds_no_credential_in_any_spelling()
             assert!(holds(known.as_bytes()), "the dump is the database: {known}");
         }
         for credential in &credentials {
-            let hex: String = credential.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = credential.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").expect("a text takes it");
+                hex
+            });
             let spellings = [
                 credential.clone(),
                 hex.into_bytes(),
@@ -171,8 +175,8 @@ async fn attack_g04_a_log_whose_end_is_torn_opens_with_what_was_whole_in_it() {
         // What lies wholly before the tear is what must be there.
         let whole = ends.iter().filter(|end| **end <= from).count() - 1;
         for how in ["cut", "zeroed", "garbled"] {
-            let copies = tempfile::tempdir().expect("a folder");
-            let copied = copy(&database, copies.path());
+            let elsewhere = tempfile::tempdir().expect("a folder");
+            let copied = copy(&database, elsewhere.path());
             let mut bytes = fs::read(log(&copied)).expect("reads");
             let from = usize::try_from(from).expect("small");
             match how {
