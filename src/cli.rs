@@ -18,8 +18,10 @@ pub mod access;
 mod assume;
 pub mod check;
 pub mod explain;
+pub mod preview;
 pub mod schema;
 pub mod serve;
+mod table;
 pub mod test;
 
 /// The gate and the pass office in one small program.
@@ -42,6 +44,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Access(access::AccessArgs),
+    Preview(preview::PreviewArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args, out),
         Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out),
+        Command::Preview(args) => preview::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {

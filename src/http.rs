@@ -16,6 +16,8 @@
 //! Nothing here reads `Host` or a forwarding header: every URL comes from the configuration (attack
 //! F26). TLS, HTTP/2 limits and connection caps are the listener's.
 
+#[allow(dead_code, reason = "the resources of the management API are built on it one by one")]
+mod admin;
 mod discovery;
 mod guard;
 mod keys;

@@ -19,10 +19,14 @@
 //! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
 mod authenticate;
+pub mod change;
+pub mod directory;
 mod follow;
 mod grant;
 pub mod journal;
+pub mod management;
 mod mint;
+pub mod preview;
 mod revoke;
 pub mod settings;
 mod signing;
@@ -43,6 +47,8 @@ pub use signing::{Jwks, KeyFailure};
 use crate::audit::{AuditEvent, AuditKind, AuditSink};
 use crate::clock::Clock;
 use crate::entropy;
+use crate::issuer::change::Plan;
+use crate::issuer::directory::Directory;
 use crate::issuer::follow::Followed;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
@@ -51,6 +57,7 @@ use crate::model::event::{Event, EventSink};
 use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
+use crate::oauth::declared::IssuerDeclaration;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
@@ -77,7 +84,7 @@ pub struct Services {
 pub struct Issuer {
     services: Services,
     snapshot: ArcSwap<Snapshot>,
-    /// One reload at a time.
+    /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
     followed: Followed,
 }
@@ -88,11 +95,17 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-/// Everything that one configuration says.
+/// Everything that the file and the administration say.
 struct Snapshot {
     public_url: Url,
     model: Model,
     servers: HashMap<AuthorizationServerId, Arc<Endpoint>>,
+    /// What the file declares.
+    declared: Arc<IssuerDeclaration>,
+    /// What it was compiled to.
+    of_file: Arc<Model>,
+    /// What is administered.
+    directory: Arc<Directory>,
 }
 
 /// One authorization server, ready to answer.
@@ -178,6 +191,9 @@ impl Issuer {
             public_url: settings.public_url.clone(),
             model: Model::default(),
             servers: HashMap::new(),
+            declared: Arc::default(),
+            of_file: Arc::default(),
+            directory: Arc::new(change::read_directory(&services, &settings.declared).await?),
         };
         let issuer = Arc::new(Self {
             services,
@@ -190,37 +206,31 @@ impl Issuer {
     }
 
     /// Takes over another configuration: whole, or not at all. Servers that are declared in both keep
-    /// their keys.
+    /// their keys; the tokens of servers and clients that are declared no more are dead when it returns.
     ///
     /// # Errors
     /// [`StartError`]; the last configuration stays in force.
     pub async fn reload(&self, settings: &IssuerSettings) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().await;
         let (model, findings) = access::compile(&settings.declared);
-        let model = model.ok_or(StartError::Declaration(findings))?;
+        let of_file = Arc::new(model.ok_or(StartError::Declaration(findings))?);
         let last = self.snapshot.load_full();
-        let mut servers = HashMap::new();
-        for (id, server) in &model.servers {
-            let keys = match last.servers.get(id) {
-                Some(endpoint) => Arc::clone(&endpoint.keys),
-                None => Arc::new(ServerKeys::new(id.clone())),
-            };
-            let failed = |source| StartError::Keys {
-                server: id.clone(),
-                source,
-            };
-            // Before the first token of a longer life is signed, it is written down how long its key
-            // has to stay.
-            keys.advance(&self.services, &rotation_of(server), server.access_token_lifetime_max())
-                .await
-                .map_err(failed)?;
-            servers.insert(id.clone(), Arc::new(Endpoint::new(&settings.public_url, server, keys)));
-        }
-        self.snapshot.store(Arc::new(Snapshot {
+        let mut directory = Directory::clone(&last.directory);
+        directory.compile_all(directory::Surroundings {
+            declared: &settings.declared,
+            sealing: &self.services.store.sealing,
+        });
+        let next = Plan {
             public_url: settings.public_url.clone(),
-            model,
-            servers,
-        }));
+            declared: Arc::new(settings.declared.clone()),
+            of_file,
+            directory: Arc::new(directory),
+        };
+        let next = next.snapshot(&last);
+        let failed = |(server, source)| StartError::Keys { server, source };
+        self.open_keys(next.servers.values()).await.map_err(failed)?;
+        self.snapshot.store(Arc::new(next));
+        self.end_undeclared(&last).await?;
         Ok(())
     }
 
@@ -233,7 +243,7 @@ impl Issuer {
     /// Whether there is such an authorization server.
     #[must_use]
     pub fn has_server(&self, server: &str) -> bool {
-        self.snapshot.load().servers.contains_key(server)
+        self.snapshot.load().endpoint(server).is_some()
     }
 
     /// The keys of a server as the gate reads them; the same ones through every reload.
@@ -251,8 +261,7 @@ impl Issuer {
     pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
         self.snapshot
             .load()
-            .servers
-            .get(server)
+            .endpoint(server)
             .map(|endpoint| endpoint.keys.jwks())
     }
 
@@ -260,7 +269,7 @@ impl Issuer {
     #[must_use]
     pub fn metadata(&self, server: &str, document: Document) -> Option<Arc<str>> {
         let snapshot = self.snapshot.load();
-        let endpoint = snapshot.servers.get(server)?;
+        let endpoint = snapshot.endpoint(server)?;
         Some(Arc::clone(match document {
             Document::AuthorizationServer => &endpoint.authorization_server,
             Document::OpenidConfiguration => &endpoint.openid_configuration,
@@ -345,8 +354,10 @@ impl Issuer {
 }
 
 impl Snapshot {
+    /// A server that answers: an inactive one does not, as if it did not exist (case 157).
     fn endpoint(&self, server: &str) -> Option<Arc<Endpoint>> {
-        self.servers.get(server).cloned()
+        let endpoint = self.servers.get(server)?;
+        (!endpoint.server.options.inactive).then(|| Arc::clone(endpoint))
     }
 }
 

@@ -67,16 +67,23 @@ for version in "${older_envoys[@]}"; do
     fi
 done
 
-node_digest=$(digest_of tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc)
-if ! done_already node "$node_digest"; then
-    command -v npm >/dev/null || fail "npm is needed to install oidc-provider (Debian: npm)"
-    say "node: oidc-provider and the Node that it wants"
-    rm -rf "${peers:?}/node"
-    mkdir -p "$peers/node"
-    cp tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc "$peers/node/"
-    (cd "$peers/node" && npm ci --silent)
-    mark_done node "$node_digest"
-fi
+# node_packages NAME FOLDER WHAT: the packages of FOLDER's lock at target/peers/NAME.
+node_packages() {
+    local digest
+    digest=$(digest_of "$2/package.json" "$2/package-lock.json" "$2/.npmrc")
+    if ! done_already "$1" "$digest"; then
+        command -v npm >/dev/null || fail "npm is needed to install $3 (Debian: npm)"
+        say "$1: $3"
+        rm -rf "${peers:?}/$1"
+        mkdir -p "$peers/$1"
+        cp "$2/package.json" "$2/package-lock.json" "$2/.npmrc" "$peers/$1/"
+        (cd "$peers/$1" && npm ci --silent)
+        mark_done "$1" "$digest"
+    fi
+}
+
+node_packages node tests/peers "oidc-provider and the Node that it wants"
+node_packages okta tests/peers/okta "Okta's own SDK and verifier"
 
 missing=()
 for pair in curl:curl openssl:openssl h2load:nghttp2-client; do

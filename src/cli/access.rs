@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::cli::table::{Table, duration};
 use crate::oauth::access::{self, Model};
 use crate::reach::{Reach, RouteReach, Way, reach};
 
@@ -117,44 +118,12 @@ fn who(user: Option<&str>, groups: &[String], grant: &str) -> String {
     }
 }
 
-/// `5m`, `4h`, `1h 30m`: at most the two largest units.
-fn duration(seconds: u64) -> String {
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let told: Vec<String> = parts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .take(2)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    if told.is_empty() {
-        "0s".to_owned()
-    } else {
-        told.join(" ")
-    }
-}
-
 fn columns(lines: &[Line]) -> String {
-    let head = HEAD.map(str::to_owned);
-    let all = || std::iter::once(&head).chain(lines);
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| all().map(|line| line[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for line in all() {
-        let padded: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}", width = *width))
-            .collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
+    let mut table = Table::new(HEAD);
+    for line in lines {
+        table.row(line.iter().map(String::as_str));
     }
-    text
+    table.to_string()
 }
 
 fn markdown(lines: &[Line]) -> String {

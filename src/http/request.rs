@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::http::guard::BodyTimeout;
 use crate::http::reply;
-use crate::issuer::{FormRequest, Issuer};
+use crate::issuer::{FormRequest, Issuer, management};
 use crate::oauth::error::ErrorCode;
 use crate::oauth::request::FORM_BYTES_MAX;
 
@@ -21,8 +21,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ServerName {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(name)) => Ok(Self(name)),
-            Err(_) => Err(reply::not_found().await),
+            // The management authorization server has paths of its own, and no other.
+            Ok(Path(name)) if name != management::ID => Ok(Self(name)),
+            _ => Err(reply::not_found().await),
         }
     }
 }

@@ -8,18 +8,13 @@ use crate::oauth::error::{AuthenticationFailure, OAuthError};
 use crate::oauth::request::{Form, presented_client};
 
 /// A client that has proven to be itself, or that has nothing to prove it by: see
-/// [`AuthenticatedClient::is_public`].
+/// [`Client::is_public`]. Whatever depends on a proof must ask.
 #[must_use]
 pub(super) struct AuthenticatedClient(Arc<Client>);
 
 impl AuthenticatedClient {
     pub(super) fn client(&self) -> &Client {
         &self.0
-    }
-
-    /// Whether the client only named itself. Whatever depends on a proof must ask.
-    pub(super) fn is_public(&self) -> bool {
-        self.0.is_public()
     }
 }
 

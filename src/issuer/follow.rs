@@ -107,15 +107,9 @@ impl Issuer {
             followed.keys = heads.keys;
         }
         if heads.objects != followed.objects {
-            self.objects_changed().await?;
+            self.reread().await?;
             followed.objects = heads.objects;
         }
-        Ok(())
-    }
-
-    /// Another node, or this one, has changed objects of the administration: they are read again.
-    #[expect(clippy::unused_async, reason = "what reads the objects again does wait")]
-    async fn objects_changed(&self) -> Result<(), StartError> {
         Ok(())
     }
 }

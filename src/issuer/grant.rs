@@ -13,7 +13,8 @@ use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer};
 use crate::model::scope::ScopeSet;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
-use crate::oauth::request::{Form, MalformedRequest, SCOPE_BYTES_MAX};
+use crate::oauth::minting;
+use crate::oauth::request::Form;
 
 /// What every grant works with.
 struct GrantContext<'a> {
@@ -64,11 +65,5 @@ pub(super) async fn answer(
 
 /// The scopes that a request names; `None` if it names none.
 fn requested_scopes(form: &Form) -> Result<Option<ScopeSet>, OAuthError> {
-    let Some(text) = form.text("scope") else {
-        return Ok(None);
-    };
-    if text.len() > SCOPE_BYTES_MAX {
-        return Err(MalformedRequest::ScopeTooLong.into());
-    }
-    Ok(Some(ScopeSet::parse(text)?).filter(|scopes| !scopes.is_empty()))
+    minting::requested_scopes(form.text("scope"))
 }

@@ -1,18 +1,14 @@
 //! From a grant to a signed token.
 
-use serde_json::Map;
-
 use crate::entropy;
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::{Endpoint, Issuer};
-use crate::model::id::Subject;
 use crate::model::secret::Secret;
 use crate::oauth::access::Granted;
-use crate::oauth::claims::{self, ClaimFacts};
-use crate::oauth::declared::ClaimPlace;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
-use crate::oauth::token::{ACCESS_TOKEN_TYPE, AccessToken, access_token_id};
+use crate::oauth::minting::{self, Minting};
+use crate::oauth::token::{ACCESS_TOKEN_TYPE, access_token_id};
 
 /// The bytes of randomness in a token's identifier.
 const TOKEN_ID_BYTES: usize = 20;
@@ -36,37 +32,25 @@ pub(super) fn mint(
     grant: GrantType,
     granted: &Granted,
 ) -> Result<TokenAnswer, OAuthError> {
-    let client = client.client();
-    let facts = ClaimFacts {
-        client,
-        grant,
-        scopes: granted.scopes(),
-        user: None,
-    };
-    let custom: Map<_, _> = claims::evaluate(&endpoint.server.claims, ClaimPlace::AccessToken, &facts)?;
-    let subject = Subject::parse(client.id.as_str()).map_err(OAuthError::internal)?;
     let id = access_token_id(&entropy::random_text::<TOKEN_ID_BYTES>());
-    let token = AccessToken {
-        profile: endpoint.server.profile,
+    let claims = minting::access_token(&Minting {
+        server: &endpoint.server,
         issuer: &endpoint.issuer,
         audience: &endpoint.server.audience,
-        subject: &subject,
-        user: None,
-        client: &client.id,
+        client: client.client(),
+        grant,
         scopes: granted.scopes(),
-        issued_at: issuer.services.clock.now(),
         lifetime: granted.access_token(),
+        user: None,
+        issued_at: issuer.services.clock.now(),
         id: &id,
-        custom,
-    };
+    })?;
     let signer = endpoint
         .keys
         .signer()
         .ok_or_else(|| OAuthError::internal("the authorization server has no active key"))?;
     Ok(TokenAnswer {
-        access_token: signer
-            .sign(ACCESS_TOKEN_TYPE, &token.claims())
-            .map_err(OAuthError::internal)?,
+        access_token: signer.sign(ACCESS_TOKEN_TYPE, &claims).map_err(OAuthError::internal)?,
         expires_in_seconds: granted.access_token().as_secs(),
         scope: granted.scopes().to_string(),
     })

@@ -1,4 +1,4 @@
-//! The one bit of DER (ITU-T X.690) that this room reads: tag, length, content.
+//! The one bit of DER (ITU-T X.690) that this room reads and writes: tag, length, content.
 
 /// The tag of a `SEQUENCE`.
 pub(super) const SEQUENCE: u8 = 0x30;
@@ -44,6 +44,20 @@ pub(super) fn unsigned(input: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((magnitude, rest))
 }
 
+/// The tag and the length, in its shortest form, of an element with so much content.
+pub(super) fn header(tag: u8, length: usize) -> Vec<u8> {
+    let bytes = length.to_be_bytes();
+    let digits = &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - 1)..];
+    match digits {
+        [short] if *short < 0x80 => vec![tag, *short],
+        long => {
+            // A usize has eight bytes at most.
+            let count = u8::try_from(long.len()).unwrap_or(u8::MAX);
+            [&[tag, 0x80 | count], long].concat()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +85,17 @@ mod tests {
     fn an_unsigned_number_is_not_negative_and_loses_its_sign_byte() {
         assert_eq!(unsigned(&[INTEGER, 2, 0, 0xff]), Some((&[0xff][..], &[][..])));
         assert_eq!(unsigned(&[INTEGER, 1, 0xff]), None);
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+            let written = [header(SEQUENCE, length), vec![7; length]].concat();
+            assert_eq!(
+                element(&written, SEQUENCE),
+                Some((&vec![7; length][..], &[][..])),
+                "{length}"
+            );
+        }
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! The private half leaves as [`Secret`] PKCS #8 alone, for the store; `Debug` shows the `kid`.
 
+mod private;
+
 use std::fmt;
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -23,6 +25,8 @@ use crate::jose::jwk::{KeyRefusal, PublicJwk};
 use crate::jose::key::VerifyingKey;
 use crate::model::id::Kid;
 use crate::model::secret::Secret;
+
+pub use private::PrivateJwkError;
 
 /// A key pair that signs tokens with one algorithm.
 pub struct SigningKey {

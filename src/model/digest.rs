@@ -36,6 +36,14 @@ impl Digest {
         use base64::Engine as _;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.0)
     }
+
+    /// Reads [`Self::to_base64url`].
+    #[must_use]
+    pub fn from_base64url(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
 }
 
 impl fmt::Debug for Digest {

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use compiling::compile;
+pub use compiling::{Parts, compile};
 pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide};
 
 use crate::jose::alg::Algorithm;

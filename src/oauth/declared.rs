@@ -10,7 +10,7 @@ use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
 
 /// All that the issuer is declared to have.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct IssuerDeclaration {
     /// The local authorization servers.
     pub servers: Vec<AuthorizationServerDeclaration>,
@@ -336,7 +336,7 @@ pub struct ClientSecretDeclaration {
 }
 
 /// A user of the demonstration directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UserDeclaration {
     /// The login, an e-mail address as a rule.
     pub login: Located<String>,

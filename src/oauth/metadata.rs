@@ -14,21 +14,36 @@ use crate::oauth::grant::GrantType;
 /// The grants that the token endpoint answers.
 pub const GRANTS: [GrantType; 1] = [GrantType::ClientCredentials];
 
-/// The issuer of a local authorization server: `{public_url}/oauth2/{id}`. It comes from the
-/// configuration alone, never from a request (attack F26).
+/// The name of the management authorization server. The `@` keeps it apart from every other: it is in no identifier
+/// that the compiler accepts.
+pub const MANAGEMENT: &str = "@management";
+
+/// The issuer of a local authorization server: `{public_url}/oauth2/{id}`, and the public URL itself for the
+/// management authorization server. It comes from the configuration alone, never from a request (attack F26).
 ///
 /// # Panics
 /// Never for a server id that `oauth::access::compile` accepted: it has at most 100 characters.
 #[must_use]
 pub fn issuer_of(public_url: &Url, id: &AuthorizationServerId) -> Issuer {
     let base = public_url.as_str().trim_end_matches('/');
+    if id.as_str() == MANAGEMENT {
+        return Issuer::parse(base).expect("a checked URL makes an issuer");
+    }
     Issuer::parse(&format!("{base}/oauth2/{id}")).expect("a checked URL and a checked name make an issuer")
+}
+
+/// The URL of an endpoint: `path` is below `/v1/`. That of the management authorization server is below `/oauth2/`,
+/// where its issuer is not.
+#[must_use]
+pub fn endpoint(issuer: &Issuer, server: &AuthorizationServerId, path: &str) -> String {
+    let below = if server.as_str() == MANAGEMENT { "/oauth2" } else { "" };
+    format!("{issuer}{below}/v1/{path}")
 }
 
 /// The RFC 8414 document.
 #[must_use]
 pub fn authorization_server(issuer: &Issuer, server: &Server) -> Value {
-    let at = |path: &str| format!("{issuer}/v1/{path}");
+    let at = |path: &str| endpoint(issuer, &server.id, path);
     let public: Vec<&str> = server
         .scopes
         .iter()

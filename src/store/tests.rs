@@ -3,11 +3,16 @@
 //! A test of the suite asks [`stores`] and makes its claims of each; the memory store is the model ([`model`]).
 
 mod audit;
+mod directory;
+mod grants;
 mod keys;
 mod nodes;
+mod objects;
 pub(crate) mod postgres;
 mod revocations;
+mod seen;
 mod sqlite;
+mod together;
 
 use std::any::Any;
 use std::sync::Arc;

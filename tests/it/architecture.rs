@@ -62,7 +62,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // The adapters: they never import each other.
     ("envoy", &["model", "clock", "entropy", "policy", "authz"]),
-    ("http", &["model", "clock", "entropy", "oauth", "issuer"]),
+    (
+        "http",
+        &["model", "clock", "entropy", "jose", "oauth", "issuer", "admin"],
+    ),
     ("net", &["model", "clock", "trust"]),
     ("telemetry", &["model", "clock", "entropy"]),
 ];

@@ -1,5 +1,7 @@
 //! The operator's tools, as the built program: what they print, and how they end.
 
+mod preview;
+
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -279,6 +281,10 @@ fn every_command_refuses_a_broken_file_with_its_mistakes_and_helps() {
     for (command, more) in [
         ("access", &[][..]),
         ("explain", &request[..]),
+        (
+            "preview",
+            &["--server", "shop", "--client", "app", "--grant", "client_credentials"][..],
+        ),
         ("test", &[CASES][..]),
         ("serve", &[][..]),
     ] {

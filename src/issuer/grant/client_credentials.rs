@@ -6,16 +6,13 @@ use crate::issuer::Note;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::mint::mint;
 use crate::oauth::access::{TokenRequestFacts, decide};
-use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::minting;
 
 pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> GrantAnswer<'a> {
     Box::pin(async move {
         let grant = GrantType::ClientCredentials;
-        // SECURITY: a client that proves nothing must not speak for itself (RFC 6749 section 4.4).
-        if context.client.is_public() {
-            return Err(OAuthError::PublicClient(grant.as_str()));
-        }
+        minting::admit(context.client.client(), grant)?;
         let scopes = requested_scopes(context.form)?;
         let decision = decide(
             &context.snapshot.model,

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use crate::jose::alg::Algorithm;
 use crate::model::finding::{Finding, Severity, nearest};
 use crate::model::location::{Located, Location};
-use crate::oauth::access::Model;
-use crate::oauth::declared::IssuerDeclaration;
+use crate::oauth::access::{Model, Server};
+use crate::oauth::client::Client;
+use crate::oauth::declared::{AuthorizationServerDeclaration, ClientDeclaration, IssuerDeclaration};
 use crate::oauth::grant::GrantType;
 
 /// The algorithms that an authorization server can sign with.
@@ -54,6 +55,44 @@ pub fn compile(declaration: &IssuerDeclaration) -> (Option<Model>, Vec<Finding>)
         users,
     };
     (sound.then_some(model), findings)
+}
+
+/// Compiles single objects against the names that there are beside them: what a change of one object needs, where
+/// to compile everything again would cost more the more there is.
+///
+/// Logins are not checked here: users live in the store.
+pub struct Parts<'d>(Compiler<'d>);
+
+impl<'d> Parts<'d> {
+    /// For these names.
+    pub fn new(clients: impl IntoIterator<Item = &'d str>, groups: impl IntoIterator<Item = &'d str>) -> Self {
+        Self(Compiler {
+            clients: clients.into_iter().collect(),
+            groups: groups.into_iter().collect(),
+            logins: BTreeSet::new(),
+            findings: Vec::new(),
+        })
+    }
+
+    /// One authorization server. It is there only if no finding is an error.
+    pub fn server(&mut self, declared: &AuthorizationServerDeclaration) -> (Option<Arc<Server>>, Vec<Finding>) {
+        let server = self.0.server(declared);
+        let (sound, findings) = self.found();
+        (server.filter(|_| sound).map(Arc::new), findings)
+    }
+
+    /// One client. It is there only if no finding is an error.
+    pub fn client(&mut self, declared: &ClientDeclaration) -> (Option<Arc<Client>>, Vec<Finding>) {
+        let client = self.0.clients(std::slice::from_ref(declared)).into_values().next();
+        let (sound, findings) = self.found();
+        (client.filter(|_| sound), findings)
+    }
+
+    fn found(&mut self) -> (bool, Vec<Finding>) {
+        let findings = std::mem::take(&mut self.0.findings);
+        let sound = findings.iter().all(|finding| finding.severity != Severity::Error);
+        (sound, findings)
+    }
 }
 
 /// The names that references are checked against, and what was found so far.

@@ -1,0 +1,218 @@
+//! The preview: what the token endpoint would answer, without a credential, a signature or a trace in
+//! the log.
+//!
+//! It calls what the token endpoint calls ([`minting::admit`], [`decide`], [`minting::access_token`]),
+//! with the same model: what it shows is what would be minted, but for the moment and the identifier.
+//! What a grant's own proof decides (a code, a password, an assertion) is taken for given.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId, Jti};
+use crate::model::scope::ScopeSet;
+use crate::model::time::Timestamp;
+use crate::oauth::access::{
+    AccessDecision, AccessDenial, Granted, Model, RefreshLifetimes, Server, TokenRequestFacts, UserFacts, decide,
+};
+use crate::oauth::client::Client;
+use crate::oauth::error::OAuthError;
+use crate::oauth::grant::GrantType;
+use crate::oauth::minting::{self, Minting, TokenUser};
+use crate::oauth::token::access_token_id;
+
+/// The largest token, in bytes, that fits into the headers that servers accept by default (case 108).
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// What a signature and a header of the longest kind add to the claims, in bytes of the compact form.
+const SIGNATURE_AND_HEADER_BYTES: usize = 512;
+
+/// The request that is previewed.
+#[derive(Debug, Clone, Copy)]
+pub struct PreviewRequest<'a> {
+    /// The authorization server.
+    pub server: &'a AuthorizationServerId,
+    /// The client, taken for authenticated.
+    pub client: &'a ClientId,
+    /// The grant, taken for proven.
+    pub grant: GrantType,
+    /// The user that the token would speak for.
+    pub user: Option<PreviewUser<'a>>,
+    /// The `scope` as a request would have it.
+    pub scope: Option<&'a str>,
+}
+
+/// The user of a preview.
+#[derive(Debug, Clone, Copy)]
+pub struct PreviewUser<'a> {
+    /// What the token would say of the user.
+    pub token: TokenUser<'a>,
+    /// Whether the user may sign in at all.
+    pub active: bool,
+}
+
+/// What the token endpoint would answer.
+#[derive(Debug)]
+#[must_use]
+pub struct Preview {
+    /// The token, or the error.
+    pub outcome: Result<PreviewToken, OAuthError>,
+    /// Every policy and rule that was looked at, with the first condition that failed; nothing if the
+    /// request fails before.
+    pub decision: Option<AccessDecision>,
+}
+
+/// The token that would be minted.
+#[derive(Debug, Clone)]
+pub struct PreviewToken {
+    /// The claims of the access token.
+    pub access_token: Map<String, Value>,
+    /// The scopes.
+    pub scopes: ScopeSet,
+    /// The policy that grants.
+    pub policy: String,
+    /// The rule that grants.
+    pub rule: String,
+    /// How long the access token lives.
+    pub access_token_lifetime: Duration,
+    /// How long a refresh token lives; `None` if none is given.
+    pub refresh_token: Option<RefreshLifetimes>,
+    /// About how many bytes the signed access token has.
+    pub bytes: usize,
+}
+
+impl PreviewToken {
+    /// Whether many servers would refuse the token for its size (case 108).
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.bytes > TOKEN_BYTES_MAX
+    }
+}
+
+/// Previews a token request.
+pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, now: Timestamp) -> Preview {
+    let (server, client) = match parties(model, request) {
+        Ok(parties) => parties,
+        Err(error) => return refused(error),
+    };
+    let scopes = match minting::admit(client, request.grant).and_then(|()| minting::requested_scopes(request.scope)) {
+        Ok(scopes) => scopes,
+        Err(error) => return refused(error),
+    };
+    let facts = TokenRequestFacts {
+        server: request.server,
+        client: request.client,
+        grant: request.grant,
+        user: request.user.map(|user| UserFacts {
+            login: user.token.login,
+            groups: user.token.groups,
+            active: user.active,
+        }),
+        scopes: scopes.as_ref(),
+    };
+    let decision = decide(model, &facts);
+    let outcome = match &decision.outcome {
+        Ok(granted) => compose(server, issuer, client, request, granted, now),
+        Err(denial) => Err(denial.clone().into()),
+    };
+    Preview {
+        outcome,
+        decision: Some(decision),
+    }
+}
+
+fn refused(error: OAuthError) -> Preview {
+    Preview {
+        outcome: Err(error),
+        decision: None,
+    }
+}
+
+fn parties<'m>(model: &'m Model, request: &PreviewRequest<'_>) -> Result<(&'m Server, &'m Client), OAuthError> {
+    let server = model.servers.get(request.server).ok_or(AccessDenial::UnknownServer)?;
+    let client = model.clients.get(request.client).ok_or(AccessDenial::UnknownClient)?;
+    Ok((server, client))
+}
+
+fn compose(
+    server: &Server,
+    issuer: &IssuerId,
+    client: &Client,
+    request: &PreviewRequest<'_>,
+    granted: &Granted,
+    now: Timestamp,
+) -> Result<PreviewToken, OAuthError> {
+    let id = placeholder();
+    let minting = Minting {
+        server,
+        issuer,
+        audience: &server.audience,
+        client,
+        grant: request.grant,
+        scopes: granted.scopes(),
+        lifetime: granted.access_token(),
+        user: request.user.filter(|_| request.grant.has_user()).map(|user| user.token),
+        issued_at: now,
+        id: &id,
+    };
+    let access_token = minting::access_token(&minting)?;
+    Ok(PreviewToken {
+        bytes: signed_bytes(&access_token),
+        access_token,
+        scopes: granted.scopes().clone(),
+        policy: granted.policy().to_owned(),
+        rule: granted.rule().to_owned(),
+        access_token_lifetime: granted.access_token(),
+        refresh_token: granted.refresh_token(),
+    })
+}
+
+/// An identifier of the length that a real one has.
+fn placeholder() -> Jti {
+    access_token_id("preview-of-a-token-unsigned")
+}
+
+/// The bytes of the compact form, a little more rather than less.
+fn signed_bytes(claims: &Map<String, Value>) -> usize {
+    let json = Value::Object(claims.clone()).to_string().len();
+    json.div_ceil(3) * 4 + SIGNATURE_AND_HEADER_BYTES
+}
+
+impl Preview {
+    /// The preview as JSON: what `scopegate preview -o json` prints and the management API answers.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let trace = self
+            .decision
+            .as_ref()
+            .map_or_else(|| json!([]), AccessDecision::trace_json);
+        match &self.outcome {
+            Ok(token) => json!({
+                "outcome": "granted",
+                "access_token": token.access_token,
+                "scope": token.scopes.to_string(),
+                "policy": token.policy,
+                "rule": token.rule,
+                "access_token_seconds": token.access_token_lifetime.as_secs(),
+                "refresh_token_seconds": token.refresh_token.map(|refresh| refresh.lifetime.as_secs()),
+                "refresh_token_idle_seconds": token
+                    .refresh_token
+                    .and_then(|refresh| refresh.idle)
+                    .map(|idle| idle.as_secs()),
+                "bytes": token.bytes,
+                "too_large": token.is_too_large(),
+                "trace": trace,
+            }),
+            Err(error) => json!({
+                "outcome": "denied",
+                "error": error.code().as_str(),
+                "error_code": error.error_code(),
+                "error_description": error.description(),
+                "trace": trace,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

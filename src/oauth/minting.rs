@@ -1,0 +1,126 @@
+//! From what was granted to what the token says: the one way there.
+//!
+//! The token endpoint signs what [`access_token`] gives; the preview shows it. So the preview cannot
+//! differ from the token, but for the moment and the identifier, which both of them hand in.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::model::id::{Issuer, Jti, Subject};
+use crate::model::scope::ScopeSet;
+use crate::model::time::Timestamp;
+use crate::oauth::access::Server;
+use crate::oauth::claims::{self, ClaimFacts, ClaimUser};
+use crate::oauth::client::Client;
+use crate::oauth::declared::ClaimPlace;
+use crate::oauth::error::OAuthError;
+use crate::oauth::grant::GrantType;
+use crate::oauth::request::{MalformedRequest, SCOPE_BYTES_MAX};
+use crate::oauth::token::AccessToken;
+
+/// Everything that a token follows from.
+#[derive(Debug, Clone, Copy)]
+pub struct Minting<'a> {
+    /// The authorization server.
+    pub server: &'a Server,
+    /// Its issuer.
+    pub issuer: &'a Issuer,
+    /// Whom the token is for: the server's audience, or one of its resources (RFC 8707).
+    pub audience: &'a str,
+    /// The client that asks.
+    pub client: &'a Client,
+    /// The grant that it asks by.
+    pub grant: GrantType,
+    /// The scopes that were granted.
+    pub scopes: &'a ScopeSet,
+    /// How long the access token lives.
+    pub lifetime: Duration,
+    /// The user that it speaks for.
+    pub user: Option<TokenUser<'a>>,
+    /// When it is minted.
+    pub issued_at: Timestamp,
+    /// Its identifier.
+    pub id: &'a Jti,
+}
+
+/// The user that a token speaks for.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenUser<'a> {
+    /// The identifier: `uid`.
+    pub id: &'a str,
+    /// The login: `sub`.
+    pub login: &'a str,
+    /// The groups.
+    pub groups: &'a [String],
+    /// The profile's attributes.
+    pub profile: &'a Map<String, Value>,
+}
+
+/// The claim set of the access token.
+///
+/// # Errors
+/// When a claim has no value: there is no half token (case 106).
+pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthError> {
+    let custom = custom_claims(minting, ClaimPlace::AccessToken)?;
+    let subject = Subject::parse(minting.user.map_or(minting.client.id.as_str(), |user| user.login))
+        .map_err(OAuthError::internal)?;
+    let token = AccessToken {
+        profile: minting.server.profile,
+        issuer: minting.issuer,
+        audience: minting.audience,
+        subject: &subject,
+        user: minting.user.map(|user| user.id),
+        client: &minting.client.id,
+        scopes: minting.scopes,
+        issued_at: minting.issued_at,
+        lifetime: minting.lifetime,
+        id: minting.id,
+        custom,
+    };
+    Ok(token.claims())
+}
+
+/// The claims of one document that the authorization server declares.
+///
+/// # Errors
+/// When a claim has no value.
+pub fn custom_claims(minting: &Minting<'_>, place: ClaimPlace) -> Result<Map<String, Value>, OAuthError> {
+    let facts = ClaimFacts {
+        client: minting.client,
+        grant: minting.grant,
+        scopes: minting.scopes,
+        user: minting.user.map(|user| ClaimUser {
+            login: user.login,
+            groups: user.groups,
+            profile: user.profile,
+        }),
+    };
+    Ok(claims::evaluate(&minting.server.claims, place, &facts)?)
+}
+
+/// Reads a `scope` as a token request has it; `None` if it names none.
+///
+/// # Errors
+/// When it is too long, or breaks the grammar.
+pub fn requested_scopes(text: Option<&str>) -> Result<Option<ScopeSet>, OAuthError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    if text.len() > SCOPE_BYTES_MAX {
+        return Err(MalformedRequest::ScopeTooLong.into());
+    }
+    Ok(Some(ScopeSet::parse(text)?).filter(|scopes| !scopes.is_empty()))
+}
+
+/// What a client has to be for a grant, before any policy is looked at.
+///
+/// # Errors
+/// When a client that proves nothing wants to speak for itself (RFC 6749 section 4.4).
+pub fn admit(client: &Client, grant: GrantType) -> Result<(), OAuthError> {
+    // SECURITY: whoever knows its name could be such a client.
+    if client.is_public() && !grant.has_user() {
+        return Err(OAuthError::PublicClient(grant.as_str()));
+    }
+    Ok(())
+}
