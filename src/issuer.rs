@@ -18,14 +18,18 @@
 //!
 //! It knows no HTTP: a request comes in as bytes and headers, an answer goes out as values.
 
+mod arrival;
 mod authenticate;
 pub mod change;
 pub mod directory;
+mod dpop;
 mod follow;
 mod grant;
 pub mod journal;
+mod keys;
 pub mod management;
 mod mint;
+mod peers;
 pub mod preview;
 mod revoke;
 pub mod settings;
@@ -41,6 +45,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use journal::Journal;
+pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
 pub use signing::{Jwks, KeyFailure};
 
@@ -50,9 +55,11 @@ use crate::entropy;
 use crate::issuer::change::Plan;
 use crate::issuer::directory::Directory;
 use crate::issuer::follow::Followed;
+use crate::issuer::peers::Peers;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
 use crate::keys::LiveKeys;
+use crate::model::certificate::ClientCertificate;
 use crate::model::event::{Event, EventSink};
 use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
@@ -65,6 +72,7 @@ use crate::oauth::request::{Form, MalformedRequest};
 use crate::revocation::Revocations;
 use crate::store::StoreError;
 use crate::store::open::OpenStore;
+use crate::trust::fetch::Fetch;
 
 /// What the issuer works with.
 pub struct Services {
@@ -78,11 +86,14 @@ pub struct Services {
     pub events: Arc<dyn EventSink>,
     /// Who keeps what must be recorded: [`Journal`], as a rule.
     pub audit: Arc<dyn AuditSink>,
+    /// Who fetches the keys of clients and of trusted issuers.
+    pub fetch: Arc<dyn Fetch>,
 }
 
 /// The issuer.
 pub struct Issuer {
     services: Services,
+    peers: Peers,
     snapshot: ArcSwap<Snapshot>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -106,12 +117,17 @@ struct Snapshot {
     of_file: Arc<Model>,
     /// What is administered.
     directory: Arc<Directory>,
+    needs_certificates: bool,
 }
 
 /// One authorization server, ready to answer.
 struct Endpoint {
     server: Arc<Server>,
     issuer: IssuerId,
+    /// The token endpoint, as clients see it.
+    token_url: String,
+    /// What the `aud` of an assertion may be: the issuer, or the token endpoint (RFC 7523 section 3).
+    assertion_audiences: [String; 2],
     keys: Arc<ServerKeys>,
     authorization_server: Arc<str>,
     openid_configuration: Arc<str>,
@@ -127,7 +143,7 @@ pub enum Document {
 }
 
 /// A request of a form endpoint, as it came.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct FormRequest<'a> {
     /// Every value of the Authorization header.
     pub authorization: &'a [&'a [u8]],
@@ -137,6 +153,12 @@ pub struct FormRequest<'a> {
     pub has_query: bool,
     /// The body.
     pub body: &'a [u8],
+    /// Every value of the DPoP header (RFC 9449).
+    pub dpop: &'a [&'a [u8]],
+    /// The certificate that the connection shows (RFC 8705): never one that a header names.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// The Accept header.
+    pub accept: Option<&'a str>,
 }
 
 impl FormRequest<'_> {
@@ -157,6 +179,8 @@ pub struct Failure {
     pub error_id: String,
     /// Whether a 401 has a challenge: the client authenticated by header.
     pub challenge: bool,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
 }
 
 /// Why the issuer does not start, or keeps its last configuration.
@@ -194,9 +218,11 @@ impl Issuer {
             declared: Arc::default(),
             of_file: Arc::default(),
             directory: Arc::new(change::read_directory(&services, &settings.declared).await?),
+            needs_certificates: false,
         };
         let issuer = Arc::new(Self {
             services,
+            peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             reloading: tokio::sync::Mutex::new(()),
             followed,
@@ -246,6 +272,13 @@ impl Issuer {
         self.snapshot.load().endpoint(server).is_some()
     }
 
+    /// Whether a client proves itself by a certificate, or has its tokens bound to one: then the listener has to ask
+    /// for certificates. It does not otherwise, since browsers would ask their users.
+    #[must_use]
+    pub fn needs_certificates(&self) -> bool {
+        self.snapshot.load().needs_certificates
+    }
+
     /// The keys of a server as the gate reads them; the same ones through every reload.
     #[must_use]
     pub fn live_keys(&self, server: &AuthorizationServerId) -> Option<Arc<LiveKeys>> {
@@ -259,10 +292,10 @@ impl Issuer {
     /// The published key set.
     #[must_use]
     pub fn keys(&self, server: &str) -> Option<Arc<Jwks>> {
-        self.snapshot
-            .load()
-            .endpoint(server)
-            .map(|endpoint| endpoint.keys.jwks())
+        self.snapshot.load().endpoint(server).map(|endpoint| {
+            endpoint.keys.heed(&self.services.revocations);
+            endpoint.keys.jwks()
+        })
     }
 
     /// A metadata document.
@@ -281,11 +314,16 @@ impl Issuer {
     /// # Errors
     /// [`Failure`] with what the client may be told, and an id for the rest.
     pub async fn token(&self, server: &str, request: &FormRequest<'_>) -> Result<TokenAnswer, Failure> {
+        // Before the snapshot: what is decided by it is no newer than this.
+        let began = self.services.clock.now();
         let snapshot = self.snapshot.load_full();
         let endpoint = snapshot.endpoint(server);
         let mut note = Note::new(server);
         let outcome = match &endpoint {
-            Some(endpoint) => grant::answer(self, &snapshot, endpoint, request, &mut note).await,
+            Some(endpoint) => {
+                let granted = self.grant(&snapshot, endpoint, request, &mut note).await;
+                granted.and_then(|answer| self.alive(endpoint, answer, began))
+            }
             None => Err(access::AccessDenial::UnknownServer.into()),
         };
         let code = match &outcome {
@@ -304,8 +342,26 @@ impl Issuer {
                     .record(note.event(self, AuditKind::AccessTokenGranted, None));
                 Ok(answer)
             }
-            Err(error) => Err(self.fail(error, request, note)),
+            Err(error) => {
+                let nonce = endpoint.filter(|_| !request.dpop.is_empty());
+                let nonce = nonce.and_then(|endpoint| dpop::nonce(self, &endpoint));
+                Err(Failure {
+                    dpop_nonce: nonce,
+                    ..self.fail(error, request, note)
+                })
+            }
         }
+    }
+
+    async fn grant(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: &Endpoint,
+        request: &FormRequest<'_>,
+        note: &mut Note,
+    ) -> Result<TokenAnswer, OAuthError> {
+        self.heed_revoked_keys(endpoint).await.map_err(OAuthError::internal)?;
+        grant::answer(self, snapshot, endpoint, request, note).await
     }
 
     /// Revokes a token (RFC 7009). A token that is not this client's, or is none at all, is answered
@@ -349,6 +405,7 @@ impl Issuer {
             challenge: error.code() == ErrorCode::InvalidClient && !request.authorization.is_empty(),
             error,
             error_id,
+            dpop_nonce: None,
         }
     }
 }
@@ -364,10 +421,13 @@ impl Snapshot {
 impl Endpoint {
     fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>) -> Self {
         let issuer = metadata::issuer_of(public_url, &server.id);
+        let token_url = format!("{issuer}/v1/token");
         let text = |document: Value| Arc::from(document.to_string());
         Self {
             authorization_server: text(metadata::authorization_server(&issuer, server)),
             openid_configuration: text(metadata::openid_configuration(&issuer, server)),
+            assertion_audiences: [issuer.to_string(), token_url.clone()],
+            token_url,
             issuer,
             server: Arc::clone(server),
             keys,

@@ -100,4 +100,6 @@ pub mod reach;
 pub mod revocation;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod trust;

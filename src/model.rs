@@ -6,6 +6,7 @@
 //! **Invariant:** a value of a type of this module is valid. Parsing happens once, at the edge, in
 //! the type's own `parse`; inside, an invalid value has no spelling.
 
+pub mod certificate;
 pub mod digest;
 pub mod event;
 pub mod finding;

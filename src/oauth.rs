@@ -17,6 +17,8 @@
 //! It deliberately has no deny rule: access is allow-only, and what no rule grants is refused.
 
 pub mod access;
+pub mod assertion;
+pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod declared;
@@ -26,9 +28,13 @@ pub mod grant;
 pub mod keyring;
 pub mod metadata;
 pub mod minting;
+pub mod peer_keys;
 pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod request;
+pub mod resource;
+pub mod schema;
 pub mod token;
 pub mod user;
 

@@ -247,6 +247,13 @@ impl Revocations {
         self.table.read().dead(life)
     }
 
+    /// Whether this key is revoked: then it neither signs nor is published, whatever a store says of it.
+    #[must_use]
+    pub fn is_key_revoked(&self, server: &AuthorizationServerId, kid: &Kid) -> bool {
+        let table = self.table.read();
+        table.servers.get(server).is_some_and(|facts| facts.keys.contains(kid))
+    }
+
     /// Forgets the facts that can kill no living token any more.
     pub fn prune(&self, now: Timestamp) {
         // No new epoch: what is forgotten has expired by itself.

@@ -15,6 +15,7 @@ use crate::issuer::{self, Services, StartError};
 use crate::keys::LiveKeys;
 use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
+use crate::net::fetch::HttpFetch;
 use crate::revocation::Revocations;
 use crate::store;
 use crate::telemetry::Telemetry;
@@ -48,6 +49,7 @@ pub(super) async fn start(
         clock: clock.clone(),
         events: telemetry.clone(),
         audit: journal,
+        fetch: Arc::new(HttpFetch::new()),
     };
     let issuer = issuer::Issuer::start(declared, services)
         .await

@@ -2,7 +2,7 @@
 //! something failed.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -30,11 +30,27 @@ pub(super) fn failure(failure: &Failure) -> Response {
         error.error_code(),
         &failure.error_id,
     );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // What is in the way is over with the second in which it came.
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if failure.challenge {
         let challenge = HeaderValue::from_static("Basic realm=\"oauth2\", charset=\"UTF-8\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
+    dpop_nonce(&mut response, failure.dpop_nonce.as_deref());
     response
+}
+
+/// The nonce for the next DPoP proof (RFC 9449 section 8.1).
+pub(super) fn dpop_nonce(response: &mut Response, nonce: Option<&str>) {
+    if let Some(value) = nonce.and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("dpop-nonce"), value);
+    }
 }
 
 /// A request that did not come as far as the issuer.

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use crate::http::guard::BodyTimeout;
 use crate::http::reply;
 use crate::issuer::{FormRequest, Issuer, management};
+use crate::model::certificate::ClientCertificate;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::request::FORM_BYTES_MAX;
 
@@ -34,6 +35,16 @@ pub(super) struct Received {
     content_type: Option<String>,
     has_query: bool,
     body: Bytes,
+    dpop: Vec<Vec<u8>>,
+    accept: Option<String>,
+    certificate: Option<ClientCertificate>,
+}
+
+/// The headers of which a request may have several, as the issuer looks at them.
+pub(super) struct Lists<'a> {
+    received: &'a Received,
+    authorization: Vec<&'a [u8]>,
+    dpop: Vec<&'a [u8]>,
 }
 
 impl Received {
@@ -68,27 +79,43 @@ impl Received {
                 return Err(invalid(StatusCode::REQUEST_TIMEOUT, text, "body_timeout"));
             }
         };
-        let values = parts.headers.get_all(header::AUTHORIZATION);
+        let values = |name: &str| {
+            let values = parts.headers.get_all(name).iter();
+            values.map(|value| value.as_bytes().to_vec()).collect()
+        };
         Ok(Self {
-            authorization: values.iter().map(|value| value.as_bytes().to_vec()).collect(),
+            authorization: values("authorization"),
+            dpop: values("dpop"),
+            accept: single(&parts.headers, &header::ACCEPT),
+            // From the connection: no header can say what certificate a client has (case 076).
+            certificate: parts.extensions.get::<ClientCertificate>().cloned(),
             content_type: single(&parts.headers, &header::CONTENT_TYPE),
             has_query: parts.uri.query().is_some_and(|query| !query.is_empty()),
             body,
         })
     }
 
-    /// The values of the Authorization header.
-    pub(super) fn authorization(&self) -> Vec<&[u8]> {
-        self.authorization.iter().map(Vec::as_slice).collect()
+    /// The request, to be looked at.
+    pub(super) fn lists(&self) -> Lists<'_> {
+        Lists {
+            received: self,
+            authorization: self.authorization.iter().map(Vec::as_slice).collect(),
+            dpop: self.dpop.iter().map(Vec::as_slice).collect(),
+        }
     }
+}
 
+impl Lists<'_> {
     /// The request in the issuer's terms.
-    pub(super) fn as_request<'a>(&'a self, authorization: &'a [&'a [u8]]) -> FormRequest<'a> {
+    pub(super) fn request(&self) -> FormRequest<'_> {
         FormRequest {
-            authorization,
-            content_type: self.content_type.as_deref(),
-            has_query: self.has_query,
-            body: &self.body,
+            authorization: &self.authorization,
+            content_type: self.received.content_type.as_deref(),
+            has_query: self.received.has_query,
+            body: &self.received.body,
+            dpop: &self.dpop,
+            certificate: self.received.certificate.as_ref(),
+            accept: self.received.accept.as_deref(),
         }
     }
 }

@@ -15,8 +15,7 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
         Ok(received) => received,
         Err(response) => return response,
     };
-    let authorization = received.authorization();
-    match issuer.revoke(&server.0, &received.as_request(&authorization)).await {
+    match issuer.revoke(&server.0, &received.lists().request()).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(failure) => reply::failure(&failure),
     }

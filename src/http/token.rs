@@ -16,16 +16,17 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
         Ok(received) => received,
         Err(response) => return response,
     };
-    let authorization = received.authorization();
-    match issuer.token(&server.0, &received.as_request(&authorization)).await {
+    match issuer.token(&server.0, &received.lists().request()).await {
         Ok(answer) => {
             let body = json!({
-                "token_type": "Bearer",
+                "token_type": answer.token_type(),
                 "expires_in": answer.expires_in_seconds,
                 "access_token": answer.access_token.expose_secret(),
                 "scope": answer.scope,
             });
-            reply::document(StatusCode::OK, body.to_string())
+            let mut response = reply::document(StatusCode::OK, body.to_string());
+            reply::dpop_nonce(&mut response, answer.dpop_nonce.as_deref());
+            response
         }
         Err(failure) => reply::failure(&failure),
     }

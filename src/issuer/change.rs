@@ -330,6 +330,7 @@ impl Plan {
         }
         Snapshot {
             public_url: self.public_url,
+            needs_certificates: model.needs_certificates(),
             model,
             servers,
             declared: self.declared,

@@ -28,6 +28,7 @@ use crate::oauth::client::Client;
 use crate::oauth::document::{
     ClientDocument, Document, GroupDocument, IdPrefix, InvalidDocument, RoleBindingDocument, ServerDocument,
 };
+use crate::oauth::schema::UserSchema;
 use crate::store::objects::{ObjectKind, StoredObject};
 
 pub(super) use changing::{Principal, Refused, Tentative};
@@ -75,6 +76,12 @@ pub type ManagedGroup = Managed<GroupDocument>;
 /// A role of an administrator.
 pub type ManagedRole = Managed<RoleBindingDocument>;
 
+/// What the profiles of users may hold.
+pub type ManagedSchema = Managed<UserSchema>;
+
+/// The identifier of the one schema of users.
+pub const USER_SCHEMA: &str = "default";
+
 /// Every administered object at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
@@ -83,6 +90,7 @@ pub struct Directory {
     pub(super) clients: BTreeMap<String, Arc<ManagedClient>>,
     pub(super) groups: BTreeMap<String, Arc<ManagedGroup>>,
     pub(super) roles: BTreeMap<String, Arc<ManagedRole>>,
+    pub(super) schemas: BTreeMap<String, Arc<ManagedSchema>>,
 }
 
 impl Directory {
@@ -130,6 +138,12 @@ impl Directory {
         self.roles.get(id)
     }
 
+    /// The schema of users, if an administrator has changed it.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Arc<ManagedSchema>> {
+        self.schemas.get(USER_SCHEMA)
+    }
+
     /// The servers that work, compiled.
     pub(super) fn compiled_servers(&self) -> impl Iterator<Item = (AuthorizationServerId, &Arc<Server>)> {
         let compiled = self.servers.values().filter_map(|server| server.compiled.as_ref());
@@ -150,6 +164,7 @@ impl Directory {
             ObjectKind::Client => put(&mut self.clients, object),
             ObjectKind::Group => put(&mut self.groups, object),
             ObjectKind::RoleBinding => put(&mut self.roles, object),
+            ObjectKind::UserSchema => put(&mut self.schemas, object),
         }
     }
 
@@ -159,6 +174,7 @@ impl Directory {
             ObjectKind::Client => self.clients.get(id).map(|object| object.revision),
             ObjectKind::Group => self.groups.get(id).map(|object| object.revision),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.revision),
+            ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.revision),
         }
     }
 
@@ -168,6 +184,7 @@ impl Directory {
             ObjectKind::Client => self.clients.get(id).map(|object| object.created_at),
             ObjectKind::Group => self.groups.get(id).map(|object| object.created_at),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.created_at),
+            ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.created_at),
         }
     }
 
@@ -177,6 +194,7 @@ impl Directory {
             ObjectKind::Client => drop(self.clients.remove(id)),
             ObjectKind::Group => drop(self.groups.remove(id)),
             ObjectKind::RoleBinding => drop(self.roles.remove(id)),
+            ObjectKind::UserSchema => drop(self.schemas.remove(id)),
         }
     }
 }

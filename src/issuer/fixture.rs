@@ -1,5 +1,6 @@
 //! An issuer for tests: the bank, a clock that is moved by hand, a store in memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use crate::jose::unverified::Unverified;
 use crate::jose::verify::{Claims, Expectations, TokenTypes, VerifyError, verify};
 use crate::model::event::{Event, EventSink};
 use crate::model::id::Issuer as IssuerId;
+use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::oauth::declared::IssuerDeclaration;
 use crate::oauth::sample::{bank, server_id, text};
@@ -21,6 +23,8 @@ use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::open::OpenStore;
 use crate::store::seal::SealingKey;
+use crate::trust::fetch::{BoxFuture, Fetch, FetchError, Fetched};
+use crate::trust::settings::FetchPolicy;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 
@@ -29,6 +33,55 @@ pub(crate) struct TestIssuer {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) records: Arc<Records>,
+    pub(crate) documents: Arc<Documents>,
+}
+
+/// Documents of others, in the place of a network.
+#[derive(Default)]
+pub(crate) struct Documents {
+    answers: Mutex<HashMap<String, Result<Fetched, FetchError>>>,
+    /// Every request, with how far it may reach.
+    pub(crate) asked: Mutex<Vec<(String, FetchPolicy)>>,
+}
+
+impl Documents {
+    /// From now on this URL answers so.
+    pub(crate) fn serve(&self, url: &str, document: &serde_json::Value) {
+        let answer = Fetched {
+            status: 200,
+            body: document.to_string().into_bytes(),
+            max_age: None,
+            retry_after: None,
+        };
+        self.answers.lock().insert(url.to_owned(), Ok(answer));
+    }
+
+    /// From now on this URL fails so.
+    pub(crate) fn fail(&self, url: &str, error: FetchError) {
+        self.answers.lock().insert(url.to_owned(), Err(error));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.asked.lock().len()
+    }
+}
+
+impl Fetch for Documents {
+    fn get<'a>(&'a self, url: &'a url::Url, policy: &'a FetchPolicy) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        self.asked.lock().push((url.to_string(), policy.clone()));
+        let answer = self.answers.lock().get(url.as_str()).cloned();
+        Box::pin(std::future::ready(answer.unwrap_or(Err(FetchError::Timeout))))
+    }
+
+    fn post_form<'a>(
+        &'a self,
+        _: &'a url::Url,
+        _: &'a FetchPolicy,
+        _: (&'a str, &'a Secret<String>),
+        _: &'a [(&'a str, &'a str)],
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        Box::pin(std::future::ready(Err(FetchError::Timeout)))
+    }
 }
 
 /// Keeps what it is told.
@@ -85,18 +138,21 @@ impl TestIssuer {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(NOW)));
         let revocations = Revocations::new(clock.clone());
         let records = Arc::new(Records::default());
+        let documents = Arc::new(Documents::default());
         let services = Services {
             store: OpenStore { store, sealing },
             revocations: Arc::clone(&revocations),
             clock: clock.clone(),
             events: records.clone(),
             audit: records.clone(),
+            fetch: documents.clone(),
         };
         Ok(Self {
             issuer: Issuer::start(&settings(declared), services).await?,
             clock,
             revocations,
             records,
+            documents,
         })
     }
 

@@ -9,11 +9,12 @@ use std::pin::Pin;
 use serde_json::json;
 
 use crate::issuer::authenticate::{AuthenticatedClient, authenticate};
-use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer};
+use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer, dpop};
 use crate::model::scope::ScopeSet;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting;
+use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::Form;
 
 /// What every grant works with.
@@ -23,6 +24,8 @@ struct GrantContext<'a> {
     endpoint: &'a Endpoint,
     client: &'a AuthenticatedClient,
     form: &'a Form,
+    /// The key that the tokens are bound to.
+    binding: Option<KeyBinding>,
 }
 
 /// What every grant gives.
@@ -37,21 +40,23 @@ pub(super) async fn answer(
     note: &mut Note,
 ) -> Result<TokenAnswer, OAuthError> {
     let form = request.form()?;
-    let client = authenticate(snapshot, request, &form, note)?;
+    let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
     let name = form
         .text("grant_type")
         .ok_or(OAuthError::MissingParameter("grant_type"))?;
     let grant = GrantType::parse_wire(name).ok_or(OAuthError::UnsupportedGrantType)?;
     note.grant = grant.as_str();
     note.set("grant", json!(grant.as_str()));
+    let binding = dpop::binding(issuer, endpoint, &client, request).await?;
     let context = GrantContext {
         issuer,
         snapshot,
         endpoint,
         client: &client,
         form: &form,
+        binding,
     };
-    match grant {
+    let answer = match grant {
         GrantType::ClientCredentials => client_credentials::answer(&context, note).await,
         GrantType::AuthorizationCode
         | GrantType::Implicit
@@ -60,7 +65,11 @@ pub(super) async fn answer(
         | GrantType::DeviceCode
         | GrantType::TokenExchange
         | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
-    }
+    };
+    answer.map(|answer| TokenAnswer {
+        dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),
+        ..answer
+    })
 }
 
 /// The scopes that a request names; `None` if it names none.

@@ -177,6 +177,7 @@ pub(super) fn server(
                 refresh_token: None,
             }],
         }],
+        trusted_issuers: Vec::new(),
         options: ServerOptions::default(),
     })
 }

@@ -8,6 +8,7 @@ use crate::oauth::access::Granted;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting::{self, Minting};
+use crate::oauth::refresh::KeyBinding;
 use crate::oauth::token::{ACCESS_TOKEN_TYPE, access_token_id};
 
 /// The bytes of randomness in a token's identifier.
@@ -22,6 +23,21 @@ pub struct TokenAnswer {
     pub expires_in_seconds: u64,
     /// What it may do.
     pub scope: String,
+    /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
+    pub binding: Option<KeyBinding>,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
+}
+
+impl TokenAnswer {
+    /// `token_type` (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        match self.binding {
+            Some(KeyBinding::Dpop(_)) => "DPoP",
+            Some(KeyBinding::Certificate(_)) | None => "Bearer",
+        }
+    }
 }
 
 /// Mints the access token of a client that acts for itself.
@@ -31,12 +47,14 @@ pub(super) fn mint(
     client: &AuthenticatedClient,
     grant: GrantType,
     granted: &Granted,
+    audiences: &[String],
+    binding: Option<KeyBinding>,
 ) -> Result<TokenAnswer, OAuthError> {
     let id = access_token_id(&entropy::random_text::<TOKEN_ID_BYTES>());
     let claims = minting::access_token(&Minting {
         server: &endpoint.server,
         issuer: &endpoint.issuer,
-        audience: &endpoint.server.audience,
+        audiences,
         client: client.client(),
         grant,
         scopes: granted.scopes(),
@@ -44,6 +62,8 @@ pub(super) fn mint(
         user: None,
         issued_at: issuer.services.clock.now(),
         id: &id,
+        binding,
+        actor: None,
     })?;
     let signer = endpoint
         .keys
@@ -53,5 +73,7 @@ pub(super) fn mint(
         access_token: signer.sign(ACCESS_TOKEN_TYPE, &claims).map_err(OAuthError::internal)?,
         expires_in_seconds: granted.access_token().as_secs(),
         scope: granted.scopes().to_string(),
+        binding,
+        dpop_nonce: None,
     })
 }

@@ -146,7 +146,7 @@ fn compose(
     let minting = Minting {
         server,
         issuer,
-        audience: &server.audience,
+        audiences: std::slice::from_ref(&server.audience),
         client,
         grant: request.grant,
         scopes: granted.scopes(),
@@ -154,6 +154,8 @@ fn compose(
         user: request.user.filter(|_| request.grant.has_user()).map(|user| user.token),
         issued_at: now,
         id: &id,
+        binding: None,
+        actor: None,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {

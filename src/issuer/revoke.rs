@@ -28,7 +28,7 @@ pub(super) async fn answer(
     note: &mut Note,
 ) -> Result<(), OAuthError> {
     let form = request.form()?;
-    let client = authenticate(snapshot, request, &form, note)?;
+    let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
     // `token_type_hint` only says where to look first, and there is one place (case 117).
     let token = form.text("token").ok_or(OAuthError::MissingParameter("token"))?;
     let now = issuer.services.clock.now();
@@ -59,7 +59,7 @@ fn own_token(endpoint: &Endpoint, client: &ClientId, token: &str, now: Timestamp
     let unverified = Unverified::parse(token).ok()?;
     let expectations = Expectations {
         issuer: &endpoint.issuer,
-        audiences: std::slice::from_ref(&endpoint.server.audience),
+        audiences: &endpoint.server.audiences(),
         algorithms: &SigningKey::ALGORITHMS,
         token_types: &TokenTypes::Only(vec![ACCESS_TOKEN_TYPE.to_owned()]),
         // The gate may still accept it for so long.

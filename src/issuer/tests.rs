@@ -19,10 +19,9 @@ const CREDENTIALS: &str = "grant_type=client_credentials&client_id=nightly-batch
 
 fn form(body: &str) -> FormRequest<'_> {
     FormRequest {
-        authorization: &[],
         content_type: Some("application/x-www-form-urlencoded"),
-        has_query: false,
         body: body.as_bytes(),
+        ..FormRequest::default()
     }
 }
 

@@ -32,6 +32,7 @@ use crate::oauth::claims::Claim;
 use crate::oauth::client::Client;
 use crate::oauth::declared::{Consent, ServerOptions, TokenProfile};
 use crate::oauth::grant::GrantType;
+use crate::oauth::peer_keys::PeerKeys;
 
 /// The longest life of an access token: a day.
 pub const ACCESS_TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,6 +62,16 @@ pub struct Model {
     pub clients: HashMap<ClientId, Arc<Client>>,
     /// The users of the demonstration directory, by login.
     pub users: BTreeMap<String, Arc<User>>,
+}
+
+impl Model {
+    /// Whether a client proves itself by a certificate, or has its tokens bound to one.
+    #[must_use]
+    pub fn needs_certificates(&self) -> bool {
+        self.clients
+            .values()
+            .any(|client| client.credentials.need_certificate() || client.options.certificate_bound_access_tokens)
+    }
 }
 
 /// A user, as far as access is concerned.
@@ -93,11 +104,37 @@ pub struct Server {
     pub claims: Vec<Claim>,
     /// Its access policies, in order.
     pub policies: Vec<Policy>,
+    /// Issuers whose assertions are a grant here.
+    pub trusted_issuers: Vec<TrustedIssuer>,
     /// What few servers say.
     pub options: ServerOptions,
 }
 
+/// An issuer whose assertions are a grant (RFC 7523 section 2.1).
+#[derive(Debug, Clone)]
+pub struct TrustedIssuer {
+    /// The `iss` of its assertions, compared exactly.
+    pub issuer: String,
+    /// Its keys.
+    pub keys: PeerKeys,
+    /// The claim that holds the login of the user.
+    pub subject_claim: String,
+}
+
 impl Server {
+    /// Whether a token of this server may be for this resource or audience.
+    #[must_use]
+    pub fn serves(&self, resource: &str) -> bool {
+        resource == self.audience || self.options.resources.iter().any(|known| known.value == resource)
+    }
+
+    /// Everything that a token of this server may be for: its audience first.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<String> {
+        let resources = self.options.resources.iter().map(|resource| resource.value.clone());
+        std::iter::once(self.audience.clone()).chain(resources).collect()
+    }
+
     /// The longest life that a rule gives an access token; zero if there is no rule.
     #[must_use]
     pub fn access_token_lifetime_max(&self) -> Duration {

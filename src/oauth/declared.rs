@@ -60,6 +60,8 @@ pub struct ServerOptions {
     pub associated_servers: Vec<Located<AuthorizationServerId>>,
     /// How many actors a chain of delegation may have (RFC 8693 section 4.1); 4 if not said.
     pub actors_max: Option<u32>,
+    /// Whether a DPoP proof has to hold a nonce of ours (RFC 9449 section 8).
+    pub dpop_nonce_required: bool,
 }
 
 /// An issuer whose assertions are a grant.
@@ -71,6 +73,8 @@ pub struct TrustedIssuerDeclaration {
     pub keys: KeysDeclaration,
     /// The claim that holds the login of the user; `sub` if not said.
     pub subject_claim: Option<String>,
+    /// Whether `jwks_uri` may have a private address.
+    pub allow_private_addresses: bool,
 }
 
 /// Where the public keys of a peer are.
@@ -245,6 +249,8 @@ pub struct ClientOptions {
     pub authentication: Option<Located<AuthenticationMethod>>,
     /// Its public keys.
     pub keys: Option<KeysDeclaration>,
+    /// Whether its `jwks_uri` may have a private, loopback or link-local address: for an operator to say.
+    pub allow_private_addresses: bool,
     /// Its secrets where they must be readable by us (`client_secret_jwt`), instead of their digests.
     pub shared_secrets: Vec<Located<Secret<String>>>,
     /// The subject of its certificate (RFC 8705 section 2.1.2).
@@ -293,6 +299,49 @@ pub enum TlsSubject {
     SanIp(String),
     /// `tls_client_auth_san_email`.
     SanEmail(String),
+}
+
+impl AuthenticationMethod {
+    /// Every method.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::ClientSecretJwt,
+        Self::PrivateKeyJwt,
+        Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+    ];
+
+    /// The name on the wire and in the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretJwt => "client_secret_jwt",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
+        }
+    }
+
+    /// Reads the name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
+    }
+}
+
+impl TlsSubject {
+    /// The subject as it is registered.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Dn(text) | Self::SanDns(text) | Self::SanUri(text) | Self::SanIp(text) | Self::SanEmail(text) => text,
+        }
+    }
 }
 
 /// How refresh tokens change (okta-model section 6, `refresh_token`).

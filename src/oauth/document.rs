@@ -15,6 +15,8 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
+use crate::oauth::schema::UserSchema;
+
 pub use client::{
     AssignmentDocument, ClientDocument, KeyDocument, RegistrationDocument, RotationDocument, SecretDocument,
 };
@@ -151,6 +153,7 @@ impl Document for ServerDocument {}
 impl Document for ClientDocument {}
 impl Document for GroupDocument {}
 impl Document for RoleBindingDocument {}
+impl Document for UserSchema {}
 
 #[cfg(test)]
 mod tests;

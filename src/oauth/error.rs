@@ -7,10 +7,13 @@
 //! Where the RFC and Okta differ, the RFC wins: a refusal by policy is 400 here, since RFC 6749
 //! keeps 401 for `invalid_client`.
 
+use crate::jose::dpop::ProofError;
 use crate::model::scope::InvalidScope;
 use crate::oauth::access::AccessDenial;
+use crate::oauth::assertion::AssertionProblem;
 use crate::oauth::claims::ClaimFailure;
 use crate::oauth::request::MalformedRequest;
+use crate::oauth::resource::InvalidTarget;
 
 /// The `error` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +30,12 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 6749 section 4.1.2.1; at the token endpoint by Okta's model.
     AccessDenied,
+    /// RFC 8707 section 2.
+    InvalidTarget,
+    /// RFC 9449 section 5.
+    InvalidDpopProof,
+    /// RFC 9449 section 8.
+    UseDpopNonce,
     /// OpenID Connect Core section 3.1.2.6; at the token endpoint by Okta's model.
     ConsentRequired,
     /// RFC 6749 section 4.1.2.1.
@@ -46,6 +55,9 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::AccessDenied => "access_denied",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ConsentRequired => "consent_required",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -88,12 +100,27 @@ pub enum OAuthError {
     /// The `scope` breaks the grammar.
     #[error("the parameter `scope` is malformed: {0}")]
     MalformedScope(#[from] InvalidScope),
+    /// The token cannot be for what was asked.
+    #[error(transparent)]
+    InvalidTarget(InvalidTarget),
+    /// The DPoP proof proves nothing, or there is none where one is needed.
+    #[error("the DPoP proof is missing or not valid: {}", .0.detail())]
+    Dpop(DpopProblem),
+    /// The DPoP proof has no nonce of ours that is still good; the response brings one.
+    #[error("the DPoP proof needs the nonce of the DPoP-Nonce header")]
+    DpopNonce,
+    /// The client's tokens are bound to its certificate, and it showed none.
+    #[error("the tokens of this client are bound to its certificate, and the connection shows none")]
+    CertificateMissing,
     /// The access policies refuse.
     #[error(transparent)]
     Access(#[from] AccessDenial),
     /// A claim has no value.
     #[error(transparent)]
     Claim(#[from] ClaimFailure),
+    /// What was granted is revoked: a fact that came while the request was under way, or in this very second.
+    #[error("a revocation has overtaken the request: try again in a second")]
+    Overtaken,
     /// Signing, the store, or another part of ours failed; the cause is in the log alone.
     #[error("the server could not complete the request")]
     Internal(#[source] Cause),
@@ -120,6 +147,66 @@ pub enum AuthenticationFailure {
     /// A public client sent a secret.
     #[error("a public client sent a secret")]
     SecretOfPublicClient,
+    /// The client is registered for another method (case 064).
+    #[error("the client is registered for another authentication method")]
+    WrongMethod,
+    /// The client is not active (case 075).
+    #[error("the client is not active")]
+    Inactive,
+    /// The assertion does not count.
+    #[error(transparent)]
+    Assertion(AssertionProblem),
+    /// The connection shows no certificate.
+    #[error("the connection shows no certificate")]
+    CertificateMissing,
+    /// No authority that we know vouches for the certificate.
+    #[error("no known authority vouches for the certificate")]
+    CertificateUntrusted,
+    /// The certificate is not in its time.
+    #[error("the certificate has expired or is not valid yet")]
+    CertificateExpired,
+    /// The certificate is not the client's.
+    #[error("the certificate is none of the client's")]
+    CertificateMismatch,
+}
+
+/// Why a DPoP proof proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DpopProblem {
+    /// There is none, and the client's tokens are bound to a key always.
+    Missing,
+    /// There is more than one.
+    Several,
+    /// Its algorithm is none of [`crate::oauth::metadata::DPOP_ALGORITHMS`].
+    Algorithm,
+    /// It breaks a rule of RFC 9449 section 4.3.
+    Proof(ProofError),
+    /// It was used before.
+    Replayed,
+}
+
+impl DpopProblem {
+    /// The reason, as a fixed sentence that the client may be told.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Missing => "this client has to send one DPoP header",
+            Self::Several => "there is more than one DPoP header",
+            Self::Algorithm => "its `alg` is not one that this server accepts",
+            Self::Proof(problem) => problem.detail(),
+            Self::Replayed => "it was used before",
+        }
+    }
+
+    const fn error_code(self) -> &'static str {
+        match self {
+            Self::Missing => "dpop_missing_header",
+            Self::Several => "dpop_multiple_headers",
+            Self::Algorithm => "dpop_invalid_signature_algorithm",
+            Self::Proof(_) => "dpop_invalid_proof",
+            Self::Replayed => "dpop_already_used",
+        }
+    }
 }
 
 impl AuthenticationFailure {
@@ -133,6 +220,13 @@ impl AuthenticationFailure {
             Self::WrongSecret => "invalid_client_secret",
             Self::SecretMissing => "client_secret_missing",
             Self::SecretOfPublicClient => "client_secret_of_public_client",
+            Self::WrongMethod => "invalid_token_endpoint_auth_method",
+            Self::Inactive => "inactive_client",
+            Self::Assertion(problem) => problem.as_str(),
+            Self::CertificateMissing => "client_certificate_missing",
+            Self::CertificateUntrusted => "client_certificate_untrusted",
+            Self::CertificateExpired => "client_certificate_expired",
+            Self::CertificateMismatch => "client_certificate_mismatch",
         }
     }
 }
@@ -151,7 +245,10 @@ impl OAuthError {
     pub const fn code(&self) -> ErrorCode {
         use ErrorCode as E;
         match self {
-            Self::Malformed(_) | Self::MissingParameter(_) => E::InvalidRequest,
+            Self::Malformed(_) | Self::MissingParameter(_) | Self::CertificateMissing => E::InvalidRequest,
+            Self::InvalidTarget(_) => E::InvalidTarget,
+            Self::Dpop(_) => E::InvalidDpopProof,
+            Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
             Self::UnsupportedGrantType => E::UnsupportedGrantType,
             Self::GrantNotAllowed(_) | Self::PublicClient(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => {
@@ -171,6 +268,7 @@ impl OAuthError {
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
+            Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }
@@ -181,6 +279,10 @@ impl OAuthError {
         match self {
             Self::Malformed(malformed) => malformed.error_code(),
             Self::MissingParameter(_) => "missing_parameter",
+            Self::InvalidTarget(problem) => problem.error_code(),
+            Self::Dpop(problem) => problem.error_code(),
+            Self::DpopNonce => "use_dpop_nonce",
+            Self::CertificateMissing => "client_certificate_missing",
             // SECURITY: finer names here would tell whether a client exists.
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => "client_authentication_failed",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -198,6 +300,7 @@ impl OAuthError {
             Self::Access(AccessDenial::ScopeDenied(_)) => "scope_denied",
             Self::Access(AccessDenial::UnknownServer) => "unknown_authorization_server",
             Self::Claim(_) => "claim_evaluation_failure",
+            Self::Overtaken => "overtaken_by_revocation",
             Self::Internal(_) => "internal",
         }
     }
@@ -237,6 +340,11 @@ impl OAuthError {
             | Self::GrantNotAllowed(_)
             | Self::PublicClient(_)
             | Self::MalformedScope(_)
+            | Self::InvalidTarget(_)
+            | Self::Dpop(_)
+            | Self::DpopNonce
+            | Self::CertificateMissing
+            | Self::Overtaken
             | Self::Access(_) => Fault::Caller,
         }
     }
@@ -244,7 +352,7 @@ impl OAuthError {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::Internal(_))
+        matches!(self, Self::Internal(_) | Self::Overtaken)
     }
 }
 
@@ -273,6 +381,13 @@ mod tests {
             F::WrongSecret,
             F::SecretMissing,
             F::SecretOfPublicClient,
+            F::WrongMethod,
+            F::Inactive,
+            F::Assertion(AssertionProblem::Replayed),
+            F::CertificateMissing,
+            F::CertificateUntrusted,
+            F::CertificateExpired,
+            F::CertificateMismatch,
         ] {
             assert_eq!(outside(failure), first);
         }

@@ -8,7 +8,9 @@
 //! ```
 //!
 //! [`plan`] says what is due; it is a function of the records and of `now`. Who carries it out
-//! repeats each state in the store's `WHERE`, so that two nodes cannot do it twice.
+//! repeats each state in the store's `WHERE`, so that two nodes cannot do it twice. [`rotate`] is the
+//! same by hand, and [`without_revoked`] takes out what is compromised: a revoked key goes whatever
+//! its state, and there is no way back.
 //!
 //! Why NEXT is published so long before it signs: a verifier may keep the key set for as long as its
 //! `Cache-Control` allows, and would refuse the first token of a key that it never saw (case 148).
@@ -118,7 +120,7 @@ pub fn plan(keys: &[KeyRecord], rotation: &Rotation, now: Timestamp) -> Vec<Step
     let next = of_state(KeyState::Next).filter(fits).min_by_key(|key| key.created_at);
 
     for key in of_state(KeyState::Expired) {
-        if now >= key.entered_at.plus(key.lifetime_max).plus(LEEWAY_MAX) {
+        if leaves_at(key, keys, rotation).is_some_and(|end| now >= end) {
             steps.push(Step::Remove(key.kid.clone(), KeyState::Expired));
         }
     }
@@ -158,11 +160,58 @@ pub fn plan(keys: &[KeyRecord], rotation: &Rotation, now: Timestamp) -> Vec<Step
 /// Who signs next. With `since`, only a key that every verifier has had the time to see.
 fn take_over(next: Option<&KeyRecord>, seen_by: Option<(&Rotation, Timestamp)>) -> Vec<Step> {
     match (next, seen_by) {
-        (Some(next), Some((rotation, now))) if now < next.created_at.plus(rotation.jwks_max_age()) => Vec::new(),
+        (Some(next), Some((rotation, now))) if now < seen_from(next, rotation) => Vec::new(),
         (Some(next), _) => vec![Step::Activate(next.kid.clone()), Step::Make(KeyState::Next)],
         (None, Some(_)) => vec![Step::Make(KeyState::Next)],
         (None, None) => vec![Step::Make(KeyState::Active), Step::Make(KeyState::Next)],
     }
+}
+
+/// The steps of a rotation by hand (Okta's `keyRotate`): away from the key that was ACTIVE when it was
+/// asked for. Nothing if that key is ACTIVE no more: whoever asked at the same time was first.
+///
+/// NEXT signs at once, even if it was published a moment ago: see [`seen_from`].
+#[must_use]
+pub fn rotate(keys: &[KeyRecord], from: &Kid, rotation: &Rotation) -> Vec<Step> {
+    let fits = |key: &&KeyRecord| key.state == KeyState::Next && key.algorithm == rotation.algorithm;
+    let is_active = keys.iter().any(|key| key.state == KeyState::Active && key.kid == *from);
+    if !is_active {
+        return Vec::new();
+    }
+    let next = keys.iter().filter(fits).min_by_key(|key| key.created_at);
+    let mut steps = vec![Step::Expire(from.clone())];
+    steps.extend(take_over(next, None));
+    steps
+}
+
+/// The keys that are not compromised, and the steps that take the others out.
+///
+/// The fact that a key is revoked is durable before its row goes. So the row counts for nothing: were
+/// it left behind by a crash, or read by a node in between, the key would still never sign again.
+#[must_use]
+pub fn without_revoked(keys: &[KeyRecord], is_revoked: impl Fn(&Kid) -> bool) -> (Vec<KeyRecord>, Vec<Step>) {
+    let (revoked, alive): (Vec<KeyRecord>, Vec<KeyRecord>) = keys.iter().cloned().partition(|key| is_revoked(&key.kid));
+    let steps = revoked.into_iter().map(|key| Step::Remove(key.kid, key.state));
+    (alive, steps.collect())
+}
+
+/// From when on every verifier has had the time to see this key. One that fetches keys only when its
+/// copy is too old may refuse the key's tokens before that.
+#[must_use]
+pub fn seen_from(key: &KeyRecord, rotation: &Rotation) -> Timestamp {
+    key.created_at.plus(rotation.jwks_max_age())
+}
+
+/// When a key leaves its state by itself: NEXT signs, ACTIVE expires, EXPIRED is forgotten.
+#[must_use]
+pub fn leaves_at(key: &KeyRecord, keys: &[KeyRecord], rotation: &Rotation) -> Option<Timestamp> {
+    if key.state == KeyState::Expired {
+        return Some(key.entered_at.plus(key.lifetime_max).plus(LEEWAY_MAX));
+    }
+    let of_state = |state| keys.iter().find(|key| key.state == state);
+    let due = of_state(KeyState::Active)?.entered_at.plus(rotation.every?);
+    let seen = of_state(KeyState::Next).map(|next| seen_from(next, rotation));
+    Some(seen.map_or(due, |seen| seen.max(due)))
 }
 
 fn is_due(active: &KeyRecord, rotation: &Rotation, now: Timestamp) -> bool {
@@ -172,15 +221,7 @@ fn is_due(active: &KeyRecord, rotation: &Rotation, now: Timestamp) -> bool {
 /// The moment at which [`plan`] may have something to do, if no one else acts.
 #[must_use]
 pub fn due_at(keys: &[KeyRecord], rotation: &Rotation) -> Option<Timestamp> {
-    let rotate = keys
-        .iter()
-        .filter(|key| key.state == KeyState::Active)
-        .filter_map(|key| rotation.every.map(|every| key.entered_at.plus(every)));
-    let remove = keys
-        .iter()
-        .filter(|key| key.state == KeyState::Expired)
-        .map(|key| key.entered_at.plus(key.lifetime_max).plus(LEEWAY_MAX));
-    rotate.chain(remove).min()
+    keys.iter().filter_map(|key| leaves_at(key, keys, rotation)).min()
 }
 
 #[cfg(test)]

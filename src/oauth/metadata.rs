@@ -7,12 +7,23 @@
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::jose::alg::Algorithm;
 use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::oauth::access::Server;
 use crate::oauth::grant::GrantType;
 
 /// The grants that the token endpoint answers.
 pub const GRANTS: [GrantType; 1] = [GrantType::ClientCredentials];
+
+/// What DPoP proofs may be signed with: every asymmetric algorithm but RSASSA-PKCS1-v1_5, which FAPI 2.0 rules out.
+pub const DPOP_ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::EdDsa,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
 
 /// The name of the management authorization server. The `@` keeps it apart from every other: it is in no identifier
 /// that the compiler accepts.

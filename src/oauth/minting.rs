@@ -16,6 +16,7 @@ use crate::oauth::client::Client;
 use crate::oauth::declared::ClaimPlace;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::{MalformedRequest, SCOPE_BYTES_MAX};
 use crate::oauth::token::AccessToken;
 
@@ -26,8 +27,8 @@ pub struct Minting<'a> {
     pub server: &'a Server,
     /// Its issuer.
     pub issuer: &'a Issuer,
-    /// Whom the token is for: the server's audience, or one of its resources (RFC 8707).
-    pub audience: &'a str,
+    /// Whom the token is for: the server's audience, or some of its resources (RFC 8707).
+    pub audiences: &'a [String],
     /// The client that asks.
     pub client: &'a Client,
     /// The grant that it asks by.
@@ -42,6 +43,10 @@ pub struct Minting<'a> {
     pub issued_at: Timestamp,
     /// Its identifier.
     pub id: &'a Jti,
+    /// The key that it is bound to.
+    pub binding: Option<KeyBinding>,
+    /// Who acts for the user or the client (RFC 8693 section 4.1).
+    pub actor: Option<&'a Value>,
 }
 
 /// The user that a token speaks for.
@@ -68,7 +73,7 @@ pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthEr
     let token = AccessToken {
         profile: minting.server.profile,
         issuer: minting.issuer,
-        audience: minting.audience,
+        audiences: minting.audiences,
         subject: &subject,
         user: minting.user.map(|user| user.id),
         client: &minting.client.id,
@@ -76,6 +81,8 @@ pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthEr
         issued_at: minting.issued_at,
         lifetime: minting.lifetime,
         id: minting.id,
+        binding: minting.binding,
+        actor: minting.actor,
         custom,
     };
     Ok(token.claims())

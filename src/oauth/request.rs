@@ -3,15 +3,17 @@
 //! - A form is UTF-8 without NUL, at most 64 KiB and 100 parameters; a parameter stands in it once
 //!   (attack F39), but for `resource` and `audience`, which RFC 8707 and RFC 8693 repeat.
 //! - A parameter without a value counts as absent (RFC 6749 section 3.2).
-//! - Credentials come by Basic or in the form, never by both (RFC 6749 section 2.3), and never in the
-//!   query. Basic is decoded as RFC 6749 section 2.3.1 says: base64, then each part as a form value.
+//! - Credentials come by Basic, in the form, or as an assertion, never in two ways at once (RFC 6749 section
+//!   2.3), and never in the query. Basic is decoded as RFC 6749 section 2.3.1 says: base64, then each part as a form value.
 //!
 //! Values are secrets until proven otherwise: a form has no `Debug` that shows them.
 
 use base64::Engine as _;
 
+use crate::jose::unverified::Unverified;
 use crate::model::id::ClientId;
 use crate::model::secret::Secret;
+use crate::oauth::assertion::{AssertionProblem, CLIENT_ASSERTION_TYPE};
 use crate::oauth::error::{AuthenticationFailure, OAuthError};
 
 /// The largest form, in bytes.
@@ -56,9 +58,11 @@ pub enum MalformedRequest {
     /// `client_id` differs from the one that authenticated.
     #[error("the parameter `client_id` differs from the client that authenticates")]
     ClientMismatch,
-    /// A client assertion: not supported yet.
-    #[error("client assertions are not supported by this server")]
-    AssertionNotSupported,
+    /// A client assertion of a type that we do not know, or one without the other.
+    #[error(
+        "a client assertion needs `client_assertion` and `client_assertion_type`, which is {CLIENT_ASSERTION_TYPE}"
+    )]
+    AssertionType,
     /// The `scope` is longer than [`SCOPE_BYTES_MAX`].
     #[error("the parameter `scope` is longer than {SCOPE_BYTES_MAX} bytes")]
     ScopeTooLong,
@@ -78,7 +82,7 @@ impl MalformedRequest {
             Self::RepeatedAuthorization => "repeated_authorization",
             Self::TwoAuthentications => "multiple_client_credentials",
             Self::ClientMismatch => "client_mismatch",
-            Self::AssertionNotSupported => "client_assertion_not_supported",
+            Self::AssertionType => "client_assertion_type_invalid",
             Self::ScopeTooLong => "scope_too_long",
         }
     }
@@ -135,6 +139,14 @@ impl Form {
             .map(|(_, value)| value)
     }
 
+    /// Every value of a parameter that may be repeated.
+    pub fn texts<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        let named = self.parameters.iter().filter(move |(candidate, _)| candidate == name);
+        named
+            .map(|(_, value)| value.expose_secret().as_str())
+            .filter(|value| !value.is_empty())
+    }
+
     /// The value of a parameter that is no secret.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -163,10 +175,32 @@ fn known_name(name: &str) -> &'static str {
 pub struct Presented {
     /// Who it says it is.
     pub client: ClientId,
-    /// Its secret, if it sent one.
-    pub secret: Option<Secret<String>>,
-    /// Whether it came by the Authorization header: then a 401 has a challenge.
-    pub by_header: bool,
+    /// What it shows for it.
+    pub credential: PresentedCredential,
+}
+
+/// What a client shows to prove that it is who it says.
+#[derive(Debug)]
+pub enum PresentedCredential {
+    /// Nothing in the request: it is public, or the connection shows its certificate.
+    None,
+    /// A secret by the Authorization header: then a 401 has a challenge.
+    Basic(Secret<String>),
+    /// A secret in the body.
+    Body(Secret<String>),
+    /// A signed assertion (RFC 7523 section 2.2).
+    Assertion(Secret<String>),
+}
+
+impl PresentedCredential {
+    /// The secret, if one was sent.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret<String>> {
+        match self {
+            Self::Basic(secret) | Self::Body(secret) => Some(secret),
+            Self::None | Self::Assertion(_) => None,
+        }
+    }
 }
 
 /// Finds the client's credentials.
@@ -180,13 +214,14 @@ pub fn presented_client(authorization: &[&[u8]], form: &Form) -> Result<Presente
     let body_secret = form.value("client_secret");
     match authorization {
         [] if has_assertion && body_secret.is_some() => Err(MalformedRequest::TwoAuthentications.into()),
-        [] if has_assertion => Err(MalformedRequest::AssertionNotSupported.into()),
+        [] if has_assertion => by_assertion(form),
         [] => {
             let id = form.text("client_id").ok_or(failure(AuthenticationFailure::Missing))?;
             Ok(Presented {
                 client: ClientId::parse(id).map_err(|_| failure(AuthenticationFailure::UnknownClient))?,
-                secret: body_secret.cloned(),
-                by_header: false,
+                credential: body_secret
+                    .cloned()
+                    .map_or(PresentedCredential::None, PresentedCredential::Body),
             })
         }
         [_] if has_assertion || body_secret.is_some() => Err(MalformedRequest::TwoAuthentications.into()),
@@ -197,12 +232,31 @@ pub fn presented_client(authorization: &[&[u8]], form: &Form) -> Result<Presente
             }
             Ok(Presented {
                 client,
-                secret: Some(secret),
-                by_header: true,
+                credential: PresentedCredential::Basic(secret),
             })
         }
         _ => Err(MalformedRequest::RepeatedAuthorization.into()),
     }
+}
+
+/// The client of an assertion is its `iss`, which nobody vouches for yet; `client_id` may repeat it (RFC 7521
+/// section 4.2).
+fn by_assertion(form: &Form) -> Result<Presented, OAuthError> {
+    let (assertion, kind) = (form.value("client_assertion"), form.text("client_assertion_type"));
+    let (Some(assertion), Some(CLIENT_ASSERTION_TYPE)) = (assertion, kind) else {
+        return Err(MalformedRequest::AssertionType.into());
+    };
+    let problem = |problem| OAuthError::ClientAuthentication(AuthenticationFailure::Assertion(problem));
+    let unverified = Unverified::parse(assertion.expose_secret()).map_err(|_| problem(AssertionProblem::Malformed))?;
+    let issuer = unverified.issuer().ok_or(problem(AssertionProblem::Issuer))?;
+    let client = ClientId::parse(issuer).map_err(|_| problem(AssertionProblem::Issuer))?;
+    if form.text("client_id").is_some_and(|id| id != client.as_str()) {
+        return Err(MalformedRequest::ClientMismatch.into());
+    }
+    Ok(Presented {
+        client,
+        credential: PresentedCredential::Assertion(assertion.clone()),
+    })
 }
 
 /// RFC 7617 with the encoding of RFC 6749 section 2.3.1; strict at each step (attack F15).
@@ -336,9 +390,10 @@ mod tests {
         let header = basic_header("my%3Aapp+x:p%25%2Bs+%C3%A9:rest");
         let presented = presented_client(&[&header], &form("grant_type=x")).expect("credentials");
         assert_eq!(presented.client.as_str(), "my:app x");
-        let secret = presented.secret.expect("a secret");
+        let PresentedCredential::Basic(secret) = presented.credential else {
+            panic!("by the header")
+        };
         assert_eq!(secret.expose_secret(), "p%+s \u{e9}:rest");
-        assert!(presented.by_header);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! | scopes | `scope`, a string | `scp`, an array |
 //! | user | `sub` | `sub`, and `uid` |
 //! | `ver` | | 1 |
+//! | key, where it is bound to one | `cnf` | `cnf` |
+//! | who acts for the subject, after an exchange | `act` | `act` |
 //!
 //! Both are signed with `typ: at+jwt`. **Invariant:** a custom claim never replaces one of these:
 //! the compiler refuses the reserved names, and here the registered claims are written last.
@@ -20,6 +22,7 @@ use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
 use crate::oauth::claims::RESERVED;
 use crate::oauth::declared::TokenProfile;
+use crate::oauth::refresh::KeyBinding;
 
 /// The `typ` header of access tokens (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -31,8 +34,8 @@ pub struct AccessToken<'a> {
     pub profile: TokenProfile,
     /// Who mints it.
     pub issuer: &'a Issuer,
-    /// Whom it is for.
-    pub audience: &'a str,
+    /// Whom it is for: one at least (RFC 8707).
+    pub audiences: &'a [String],
     /// Whom it speaks for: the client itself where there is no user.
     pub subject: &'a Subject,
     /// The user's identifier; `None` where there is no user.
@@ -47,6 +50,10 @@ pub struct AccessToken<'a> {
     pub lifetime: Duration,
     /// Its identifier.
     pub id: &'a Jti,
+    /// The key that it is bound to.
+    pub binding: Option<KeyBinding>,
+    /// Who acts for the subject, and for whom that one acts (RFC 8693 section 4.1).
+    pub actor: Option<&'a Value>,
     /// What it says besides.
     pub custom: Map<String, Value>,
 }
@@ -62,12 +69,23 @@ impl AccessToken<'_> {
             claims.insert(name.to_owned(), value);
         };
         set("iss", json!(self.issuer.as_str()));
-        set("aud", json!(self.audience));
+        match self.audiences {
+            [one] => set("aud", json!(one)),
+            several => set("aud", json!(several)),
+        }
         set("sub", json!(self.subject.as_str()));
         set("iat", json!(self.issued_at.unix_seconds()));
         set("exp", json!(self.issued_at.plus(self.lifetime).unix_seconds()));
         set("jti", json!(self.id.as_str()));
         set("cid", json!(self.client.as_str()));
+        match self.binding {
+            Some(KeyBinding::Dpop(key)) => set("cnf", json!({ "jkt": key.to_base64url() })),
+            Some(KeyBinding::Certificate(digest)) => set("cnf", json!({ "x5t#S256": digest.to_base64url() })),
+            None => {}
+        }
+        if let Some(actor) = self.actor {
+            set("act", actor.clone());
+        }
         match self.profile {
             TokenProfile::Rfc9068 => {
                 set("client_id", json!(self.client.as_str()));
@@ -107,7 +125,7 @@ mod tests {
         let token = AccessToken {
             profile,
             issuer: &issuer,
-            audience: "https://api.bank.example/transfers",
+            audiences: &["https://api.bank.example/transfers".to_owned()],
             subject: &Subject::parse(user.unwrap_or("nightly-batch")).expect("valid"),
             user,
             client: &ClientId::parse("nightly-batch").expect("valid"),
@@ -115,6 +133,8 @@ mod tests {
             issued_at: Timestamp::from_unix_seconds(1000),
             lifetime: Duration::from_secs(600),
             id: &access_token_id("abc"),
+            binding: None,
+            actor: None,
             custom,
         };
         Value::Object(token.claims())

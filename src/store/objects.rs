@@ -131,11 +131,19 @@ pub enum ObjectKind {
     Group,
     /// What an administrator may do: a client or user, a role, and where.
     RoleBinding,
+    /// What a user's profile may hold: one object, `default`.
+    UserSchema,
 }
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::AuthorizationServer, Self::Client, Self::Group, Self::RoleBinding];
+    pub const ALL: [Self; 5] = [
+        Self::AuthorizationServer,
+        Self::Client,
+        Self::Group,
+        Self::RoleBinding,
+        Self::UserSchema,
+    ];
 
     /// The name in a table.
     #[must_use]
@@ -145,6 +153,7 @@ impl ObjectKind {
             Self::Client => "client",
             Self::Group => "group",
             Self::RoleBinding => "role_binding",
+            Self::UserSchema => "user_schema",
         }
     }
 }

@@ -58,6 +58,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "revocation",
             "store",
             "audit",
+            // how documents of others are fetched
+            "trust",
         ],
     ),
     // The adapters: they never import each other.

@@ -20,6 +20,7 @@ mod paths;
 mod releases;
 mod reload;
 mod revocation;
+mod rotation;
 mod sender;
 mod stage;
 mod tracing;

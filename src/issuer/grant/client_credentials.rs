@@ -8,12 +8,14 @@ use crate::issuer::mint::mint;
 use crate::oauth::access::{TokenRequestFacts, decide};
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting;
+use crate::oauth::resource;
 
 pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> GrantAnswer<'a> {
     Box::pin(async move {
         let grant = GrantType::ClientCredentials;
         minting::admit(context.client.client(), grant)?;
         let scopes = requested_scopes(context.form)?;
+        let audiences = resource::choose(&context.endpoint.server, &[], context.form.texts("resource"))?;
         let decision = decide(
             &context.snapshot.model,
             &TokenRequestFacts {
@@ -29,6 +31,14 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
         note.set("policy", json!(granted.policy()));
         note.set("rule", json!(granted.rule()));
         note.set("scope", json!(granted.scopes().to_string()));
-        mint(context.issuer, context.endpoint, context.client, grant, &granted)
+        mint(
+            context.issuer,
+            context.endpoint,
+            context.client,
+            grant,
+            &granted,
+            &audiences,
+            context.binding,
+        )
     })
 }

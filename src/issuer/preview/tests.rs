@@ -55,6 +55,7 @@ async fn case_156_the_preview_is_the_token_but_for_its_identifier() {
         content_type: Some("application/x-www-form-urlencoded"),
         has_query: false,
         body: body.as_bytes(),
+        ..FormRequest::default()
     };
     let answer = test.issuer.token("transfers", &form).await.expect("granted");
     let token = answer.access_token.expose_secret();

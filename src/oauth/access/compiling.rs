@@ -4,6 +4,8 @@
 //! grants. Yet reading goes on after an error, so that one run shows all of them.
 
 mod clients;
+mod credentials;
+mod options;
 mod policies;
 mod servers;
 
@@ -69,6 +71,8 @@ impl<'d> Parts<'d> {
         Self(Compiler {
             clients: clients.into_iter().collect(),
             groups: groups.into_iter().collect(),
+            servers: None,
+            audiences: None,
             logins: BTreeSet::new(),
             findings: Vec::new(),
         })
@@ -98,6 +102,10 @@ impl<'d> Parts<'d> {
 /// The names that references are checked against, and what was found so far.
 struct Compiler<'d> {
     clients: BTreeSet<&'d str>,
+    /// `None` where one object is compiled alone: a name of no server lets nothing through, so it is harmless.
+    servers: Option<BTreeSet<&'d str>>,
+    /// What tokens of the servers may be for; `None` likewise.
+    audiences: Option<BTreeSet<&'d str>>,
     groups: BTreeSet<&'d str>,
     /// Empty where users live in the store: then a login cannot be checked here.
     logins: BTreeSet<&'d str>,
@@ -112,6 +120,21 @@ impl<'d> Compiler<'d> {
                 .iter()
                 .map(|client| client.id.value.as_str())
                 .collect(),
+            servers: Some(
+                declaration
+                    .servers
+                    .iter()
+                    .map(|server| server.id.value.as_str())
+                    .collect(),
+            ),
+            audiences: Some(
+                declaration
+                    .servers
+                    .iter()
+                    .flat_map(|server| std::iter::once(&server.audience).chain(&server.options.resources))
+                    .map(|audience| audience.value.as_str())
+                    .collect(),
+            ),
             groups: BTreeSet::new(),
             logins: declaration.users.iter().map(|user| user.login.value.as_str()).collect(),
             findings: Vec::new(),

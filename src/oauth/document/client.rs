@@ -210,6 +210,8 @@ impl ClientDocument {
                 inactive: !self.status.is_active(),
                 authentication: self.authentication.as_deref().map(method).transpose()?,
                 keys: self.key_set()?,
+                // Who registers a client is not always who may open our network.
+                allow_private_addresses: false,
                 shared_secrets,
                 tls_subject: self.tls_subject.as_ref().map(tls_subject).transpose()?,
                 dpop_bound_access_tokens: self.dpop_bound_access_tokens,

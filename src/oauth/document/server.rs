@@ -331,6 +331,7 @@ impl ServerDocument {
                     .collect::<Result<_, _>>()
                     .map_err(|error| invalid(format!("`associated_servers`: {error}")))?,
                 actors_max: self.actors_max,
+                dpop_nonce_required: false,
             },
         })
     }
@@ -350,6 +351,7 @@ impl TrustedIssuerDocument {
             issuer: text(&self.issuer),
             keys,
             subject_claim: self.subject_claim.clone(),
+            allow_private_addresses: false,
         })
     }
 }

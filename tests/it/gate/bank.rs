@@ -54,7 +54,7 @@ impl Mint {
         let mut claims = AccessToken {
             profile: self.profile,
             issuer: &self.issuer,
-            audience: &self.audience,
+            audiences: std::slice::from_ref(&self.audience),
             subject: &Subject::parse(text("sub")).unwrap(),
             user: Some(text("sub")),
             client: &ClientId::parse(text("client")).unwrap(),
@@ -62,6 +62,8 @@ impl Mint {
             issued_at: Timestamp::from_unix_seconds(now()),
             lifetime: Duration::from_secs(300),
             id: &access_token_id(&number.to_string()),
+            binding: None,
+            actor: None,
             custom: serde_json::Map::new(),
         }
         .claims();

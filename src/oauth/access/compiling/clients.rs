@@ -7,7 +7,7 @@ use crate::model::id::ClientId;
 use crate::model::location::Located;
 use crate::oauth::access::User;
 use crate::oauth::access::compiling::{Compiler, quoted};
-use crate::oauth::client::{Client, Credentials, SECRETS_MAX};
+use crate::oauth::client::Client;
 use crate::oauth::declared::{ClientDeclaration, ClientKind, UserDeclaration};
 use crate::oauth::grant::GrantType;
 use crate::oauth::redirect;
@@ -109,6 +109,7 @@ impl Compiler<'_> {
         for login in &declared.assigned_users {
             self.login(login);
         }
+        self.client_options(declared);
         let texts = |list: &[Located<String>]| list.iter().map(|item| item.value.clone()).collect();
         Client {
             id: id.value.clone(),
@@ -119,43 +120,6 @@ impl Compiler<'_> {
             assigned_groups: texts(&declared.assigned_groups),
             assigned_users: texts(&declared.assigned_users),
             options: Arc::new(declared.options.clone()),
-        }
-    }
-
-    fn credentials(&mut self, declared: &ClientDeclaration) -> Credentials {
-        let name = &declared.id.value;
-        let public = matches!(declared.kind, ClientKind::Native | ClientKind::Browser);
-        match declared.secrets.as_slice() {
-            [] if public => Credentials::Public,
-            [] => {
-                self.error(
-                    "missing_secret",
-                    declared.id.location,
-                    format!("the client `{name}` has no secret and could never authenticate"),
-                    "add `secrets: [{ sha256: … }]`",
-                );
-                Credentials::Secrets(Vec::new())
-            }
-            [first, ..] if public => {
-                self.error(
-                    "secret_on_public_client",
-                    first.location,
-                    format!("a client of type `{}` cannot keep a secret", kind_name(declared.kind)),
-                    "leave it out: PKCE protects it",
-                );
-                Credentials::Public
-            }
-            secrets => {
-                if let Some(extra) = secrets.get(SECRETS_MAX) {
-                    self.error(
-                        "too_many_secrets",
-                        extra.location,
-                        format!("the client `{name}` has more than {SECRETS_MAX} secrets"),
-                        "remove the ones that are out of use",
-                    );
-                }
-                Credentials::Secrets(secrets.iter().map(|secret| secret.sha256).collect())
-            }
         }
     }
 
@@ -184,7 +148,7 @@ impl Compiler<'_> {
     }
 }
 
-fn kind_name(kind: ClientKind) -> &'static str {
+pub(super) fn kind_name(kind: ClientKind) -> &'static str {
     match kind {
         ClientKind::Web => "web",
         ClientKind::Native => "native",

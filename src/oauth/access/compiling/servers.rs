@@ -12,6 +12,7 @@ use crate::oauth::access::compiling::{Compiler, SIGNING, quoted};
 use crate::oauth::access::{KEYS_MAX, OIDC_SCOPES, ScopeInfo, Server, lint};
 use crate::oauth::claims::{Claim, Expression, InvalidExpression, RESERVED};
 use crate::oauth::declared::{AuthorizationServerDeclaration, ClaimDeclaration, Consent, ScopeDeclaration};
+use crate::oauth::keyring::LEEWAY_MAX;
 
 impl Compiler<'_> {
     pub(super) fn server(&mut self, declared: &AuthorizationServerDeclaration) -> Option<Server> {
@@ -41,6 +42,7 @@ impl Compiler<'_> {
         let claims = self.claims(&declared.claims, &scopes);
         let (policies, places) = self.policies(&declared.policies, &scopes);
         self.findings.extend(lint::shadowed_rules(&policies, &places));
+        let trusted_issuers = self.server_options(declared);
         let algorithm = self.algorithm(&declared.signing.algorithm)?;
         let server = Server {
             id: declared.id.value.clone(),
@@ -51,6 +53,7 @@ impl Compiler<'_> {
             scopes,
             claims,
             policies,
+            trusted_issuers,
             options: declared.options.clone(),
         };
         self.rotation(&server, declared.signing.algorithm.location);
@@ -75,11 +78,13 @@ impl Compiler<'_> {
         found
     }
 
-    /// A key stays published until its last token is dead: their number is lifetime by interval.
+    /// A key stays published until its last token is dead, for whoever verifies it with the most leeway: their
+    /// number is that time by interval.
     fn rotation(&mut self, server: &Server, at: Location) {
         let Some(every) = server.rotate_every else { return };
         let lifetime = server.access_token_lifetime_max().as_secs();
-        if every.is_zero() || lifetime / every.as_secs().max(1) > KEYS_MAX {
+        let published = (lifetime + LEEWAY_MAX.as_secs()) / every.as_secs().max(1);
+        if every.is_zero() || published > KEYS_MAX {
             self.error("rotation_too_fast", at, format!("rotating every {} s would publish more than {KEYS_MAX} keys, since access tokens live for {lifetime} s", every.as_secs()), "make `rotate_every` longer, or access tokens shorter");
         }
     }

@@ -1,0 +1,9 @@
+//! Gate and issuer in one test: the claims that neither can make alone.
+//!
+//! [`House`] builds both from one configuration text, around one table of revocations, a store that a test
+//! chooses and a clock that it moves by hand: what `serve` puts together, without a socket.
+
+mod concurrency;
+mod house;
+mod keys;
+mod reach;

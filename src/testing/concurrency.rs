@@ -1,0 +1,1 @@
+//! Many at once: one winner, and nobody hurt.

@@ -1,0 +1,249 @@
+//! The house: an issuer, its store, and the gate that reads the same keys and revocations.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::authz::{Gate, GateSettings, Snapshot, Step};
+use crate::clock::{Clock, ManualClock};
+use crate::config::source::System;
+use crate::config::{self, Settings};
+use crate::issuer::fixture::Records;
+use crate::issuer::{Failure, FormRequest, Issuer, Services, TokenAnswer};
+use crate::model::event::{EventSink, Unobserved};
+use crate::model::id::AuthorizationServerId;
+use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
+use crate::net::fetch::HttpFetch;
+use crate::policy::compile::compile;
+use crate::policy::decision::Decision;
+use crate::policy::facts::{Header, RequestFacts};
+use crate::revocation::Revocations;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::store::open::OpenStore;
+use crate::store::seal::SealingKey;
+use crate::trust::Trust;
+use crate::trust::fetch::Fetch;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+/// Two servers, two services at each, one API for each server.
+pub(crate) const BANK: &str = r#"
+dev: true
+public_url: https://127.0.0.1:8443
+store: sqlite://unused.db
+listeners:
+  ext_authz: { address: "127.0.0.1:0" }
+  issuer: { address: "127.0.0.1:0" }
+clients:
+  - { id: batch, type: service, grants: [client_credentials], secrets: [{ sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }
+  - { id: audit, type: service, grants: [client_credentials], secrets: [{ sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }
+authorization_servers:
+  - id: transfers
+    audience: https://api.bank.example/transfers
+    signing: { algorithm: ES256, rotate_every: 90d }
+    scopes: [{ name: "transfers:read" }]
+    policies: [{ name: Services, clients: [batch, audit], rules: [{ name: Reading, grants: [client_credentials], scopes: ["transfers:read"], access_token: 10m }] }]
+  - id: payments
+    audience: https://api.bank.example/payments
+    signing: { algorithm: ES256 }
+    scopes: [{ name: "payments:read" }]
+    policies: [{ name: Services, clients: [batch], rules: [{ name: Reading, grants: [client_credentials], scopes: ["payments:read"], access_token: 10m }] }]
+apis:
+  - { name: transfers, hosts: [transfers.example], authorization_server: transfers, clients: any, routes: [{ path: /transfers, GET: "transfers:read" }] }
+  - { name: payments, hosts: [payments.example], authorization_server: payments, clients: any, routes: [{ path: /payments, GET: "payments:read" }] }
+"#;
+
+/// What a check came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Allowed,
+    Denied(Reason, Option<&'static str>),
+}
+
+pub(crate) struct House {
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) records: Arc<Records>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sealing: Arc<SealingKey>,
+}
+
+/// Reads a configuration text as `serve` does.
+pub(crate) fn settings(text: &str) -> Settings {
+    config::load_text(Path::new("house.yaml"), text, &System).unwrap_or_else(|report| panic!("{report}"))
+}
+
+pub(crate) fn form(body: &str) -> FormRequest<'_> {
+    FormRequest {
+        content_type: Some("application/x-www-form-urlencoded"),
+        body: body.as_bytes(),
+        ..FormRequest::default()
+    }
+}
+
+impl House {
+    /// The house of [`BANK`], on a store in memory.
+    pub(crate) async fn bank() -> Self {
+        Self::of(BANK).await
+    }
+
+    pub(crate) async fn of(text: &str) -> Self {
+        let clock = Arc::new(ManualClock::at(NOW));
+        Self::on(
+            text,
+            Arc::new(MemoryStore::new()),
+            Arc::new(SealingKey::generate().0),
+            clock,
+        )
+        .await
+    }
+
+    /// One node more on this store.
+    pub(crate) async fn on(
+        text: &str,
+        store: Arc<dyn Store>,
+        sealing: Arc<SealingKey>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
+        let settings = settings(text);
+        let revocations = Revocations::new(clock.clone());
+        let records = Arc::new(Records::default());
+        let services = Services {
+            store: OpenStore {
+                store: store.clone(),
+                sealing: sealing.clone(),
+            },
+            revocations: Arc::clone(&revocations),
+            clock: clock.clone(),
+            events: records.clone(),
+            audit: records.clone(),
+            fetch: Arc::new(crate::net::fetch::HttpFetch::new()),
+        };
+        let declared = settings.issuer.as_ref().expect("tokens are minted here");
+        let issuer = Issuer::start(declared, services).await.expect("it starts");
+        let snapshot = snapshot(&settings, None, &issuer, &clock);
+        let gate = Gate::new(
+            &GateSettings::default(),
+            snapshot,
+            clock.clone(),
+            Arc::clone(&revocations),
+        );
+        Self {
+            issuer,
+            gate,
+            clock,
+            revocations,
+            records,
+            store,
+            sealing,
+        }
+    }
+
+    /// The same house after a restart: what is in memory is gone, what is in the store is not.
+    pub(crate) async fn restart(self, text: &str) -> Self {
+        let Self {
+            store, sealing, clock, ..
+        } = self;
+        Self::on(text, store, sealing, clock).await
+    }
+
+    /// Takes over another configuration, as a reload does.
+    pub(crate) async fn reload(&self, text: &str) {
+        let settings = settings(text);
+        let declared = settings.issuer.as_ref().expect("tokens are minted here");
+        self.issuer.reload(declared).await.expect("it is taken over");
+        let last = self.gate.snapshot();
+        self.gate
+            .install(snapshot(&settings, Some(last.trust()), &self.issuer, &self.clock));
+    }
+
+    pub(crate) async fn ask(&self, server: &str, body: &str) -> Result<TokenAnswer, Failure> {
+        self.issuer.token(server, &form(body)).await
+    }
+
+    /// A token of a service, for itself.
+    pub(crate) async fn mint(&self, server: &str, client: &str) -> String {
+        let body = format!("grant_type=client_credentials&client_id={client}&client_secret=secret&scope={server}:read");
+        let answer = self.ask(server, &body).await;
+        answer.expect("granted").access_token.expose_secret().clone()
+    }
+
+    /// A check of `GET https://{server}.example/{server}`.
+    pub(crate) fn check(&self, server: &str, token: &str) -> Seen {
+        check(&self.gate, server, token)
+    }
+
+    pub(crate) fn assert_alive(&self, server: &str, token: &str, why: &str) {
+        assert_eq!(self.check(server, token), Seen::Allowed, "{why}");
+    }
+
+    pub(crate) fn assert_dead(&self, server: &str, token: &str, why: &str) {
+        let seen = self.check(server, token);
+        assert!(matches!(seen, Seen::Denied(Reason::InvalidToken, _)), "{why}: {seen:?}");
+    }
+
+    /// A gate that has seen no token yet.
+    pub(crate) fn fresh_gate(&self, text: &str) -> Arc<Gate> {
+        let snapshot = snapshot(&settings(text), None, &self.issuer, &self.clock);
+        Gate::new(
+            &GateSettings::default(),
+            snapshot,
+            self.clock.clone(),
+            Arc::clone(&self.revocations),
+        )
+    }
+}
+
+/// A check of `GET https://{server}.example/{server}` at this gate.
+pub(crate) fn check(gate: &Gate, server: &str, token: &str) -> Seen {
+    let (host, target, value) = (
+        format!("{server}.example"),
+        format!("/{server}"),
+        format!("Bearer {token}"),
+    );
+    let facts = RequestFacts {
+        method: "GET",
+        scheme: "https",
+        host: &host,
+        target: &target,
+        headers: [Header {
+            name: "authorization",
+            value: value.as_bytes(),
+        }]
+        .into_iter()
+        .collect(),
+        raw_headers: true,
+        ..RequestFacts::default()
+    };
+    match gate.check(&facts) {
+        Step::Decided(decided) => match decided.decision {
+            Decision::Allow(_) => Seen::Allowed,
+            Decision::Deny(denial) => Seen::Denied(denial.reason(), denial.detail),
+        },
+        Step::Wait(lookup) => panic!("nothing is fetched for our own tokens: {lookup:?}"),
+    }
+}
+
+fn snapshot(settings: &Settings, previous: Option<&Trust>, issuer: &Arc<Issuer>, clock: &Arc<ManualClock>) -> Snapshot {
+    let (policy, findings) = compile(&settings.policy);
+    let policy = policy.unwrap_or_else(|| panic!("{findings:?}"));
+    let fetch: Arc<dyn Fetch> = Arc::new(HttpFetch::new());
+    let clock: Arc<dyn Clock> = clock.clone();
+    let events: Arc<dyn EventSink> = Arc::new(Unobserved);
+    let keys = |id: &AuthorizationServerId| issuer.live_keys(id);
+    let trust = Trust::start(
+        settings.trust.clone(),
+        previous,
+        &keys,
+        &fetch,
+        &clock,
+        &events,
+        &Handle::current(),
+    );
+    Snapshot::new(policy, trust.expect("keys"), Arc::new(Unobserved)).expect("its servers are there")
+}
