@@ -1,5 +1,6 @@
 //! The integration tests, one binary: `envoy_facts` pins what real Envoys do, `gate` asks the gate through them,
-//! `architecture` holds the source to its import table. What they need is installed by `tests/peers.sh`.
+//! `nodes` runs several processes on one PostgreSQL, `architecture` holds the source to its import table. What they
+//! need is installed by `tests/peers.sh`.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,5 +16,6 @@ mod deploy;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod nodes;
 mod support;
 mod wycheproof;
