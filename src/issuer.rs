@@ -32,6 +32,7 @@ mod mint;
 mod peers;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;

@@ -11,10 +11,31 @@
 //! is what the answer says, for every answer holds the whole object. A member that would *narrow* who gets in,
 //! and that we cannot honour, is refused by the resource that it belongs to, never ignored.
 
+mod apps;
+mod assignments;
+pub(super) mod caller;
+mod credentials;
 pub(super) mod error;
 pub(super) mod etag;
+mod grants;
+mod groups;
+mod logs;
 pub(super) mod paging;
 pub(super) mod request;
+pub(super) mod seat;
+pub(super) mod shape;
+mod users;
+
+/// Apps, people, and what was done.
+pub(super) fn people() -> axum::Router<crate::admin::Administration> {
+    apps::routes()
+        .merge(assignments::routes())
+        .merge(credentials::routes())
+        .merge(grants::routes())
+        .merge(groups::routes())
+        .merge(logs::routes())
+        .merge(users::routes())
+}
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::admin::AdminError;
 use crate::entropy;
 use crate::http::reply;
 
@@ -183,6 +184,24 @@ impl ApiError {
     /// The status.
     pub(in crate::http) fn status(&self) -> StatusCode {
         self.0.status
+    }
+}
+
+/// One match, so that a new reason needs an answer.
+impl From<AdminError> for ApiError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Token(_) => Self::unauthorized(true),
+            AdminError::Scope(scope) => Self::insufficient_scope(&scope),
+            AdminError::Role => Self::forbidden().because("no role of the administrator lets it do this here"),
+            AdminError::NotFound { kind, id } => Self::not_found(kind, &id),
+            AdminError::ReadOnly { kind, id } => Self::read_only(kind, &id),
+            AdminError::Precondition => Self::precondition_failed(),
+            AdminError::Invalid { object, causes } => Self::validation(object, causes),
+            AdminError::State(cause) => Self::not_in_this_state(cause),
+            AdminError::Contended => Self::conflict("somebody else changes it again and again"),
+            AdminError::Internal(cause) => Self::internal(&*cause),
+        }
     }
 }
 
