@@ -74,12 +74,14 @@ fn beside(database: &Path) -> SealingKeySource {
     SealingKeySource::File(database.with_file_name("scopegate.key"))
 }
 
+/// What a key is not, if it cannot be read.
+const FORM: &str = "it does not hold 32 bytes in base64, as `openssl rand -base64 32` makes them";
+
 async fn obtain(source: &SealingKeySource, make_file: bool) -> Result<SealingKey, StoreError> {
     let failed = |problem: &str| StoreError::SealingKeySource {
         from: source.to_string(),
         problem: problem.to_owned(),
     };
-    const FORM: &str = "it does not hold 32 bytes in base64, as `openssl rand -base64 32` makes them";
     match source {
         SealingKeySource::File(path) => match read_key(path) {
             Err(StoreError::SealingKeyMissing(_)) if make_file => write_key(path),
