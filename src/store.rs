@@ -185,9 +185,24 @@ pub enum StoreError {
     /// The key file is no key.
     #[error("the key file `{0}` does not hold 32 bytes in base64")]
     SealingKeyMalformed(PathBuf),
-    /// PostgreSQL is configured.
-    #[error("this build has no PostgreSQL store yet: use `store: sqlite://…`")]
-    NoPostgres,
+    /// PostgreSQL is configured without a sealing key.
+    #[error(
+        "a store in PostgreSQL needs a sealing key, the same on every node: say `store: {{ url: …, sealing_key: {{ file: … }} }}`"
+    )]
+    SealingKeyUnnamed,
+    /// The sealing key does not come from where it should.
+    #[error("the sealing key from {from}: {problem}")]
+    SealingKeySource {
+        /// Where it should come from, in words.
+        from: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// Another key seals the private keys in this database.
+    #[error(
+        "the sealing key from {0} is not the one of this database: every node needs the key that the first one started with"
+    )]
+    OtherSealingKey(String),
 }
 
 /// How a revocation is spelt in a table: kind, server, name, since, and when it may be forgotten.

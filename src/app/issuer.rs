@@ -41,7 +41,7 @@ pub(super) async fn start(
     let Some(store) = &settings.store else {
         bail!("tokens are minted here, and the configuration names no `store`");
     };
-    let opened = store::open::open(store, None, settings.dev)
+    let opened = store::open::open(store, settings.sealing_key.as_ref(), settings.dev)
         .await
         .context("the store")?;
     let (journal, writing) = Journal::start(opened.store.clone());

@@ -18,7 +18,6 @@ use crate::oauth::sample::server_id;
 use crate::revocation::Revocation;
 use crate::store::failing::FailingStore;
 use crate::store::memory::MemoryStore;
-use crate::store::objects::{ObjectChange, ObjectKind, ObjectStore, StoredObject};
 use crate::store::seal::SealingKey;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Cursor, Store};
