@@ -3,9 +3,11 @@
 
 mod authorization_code;
 mod client_credentials;
+mod jwt_bearer;
 mod password;
 pub(super) mod person;
 mod refresh;
+mod token_exchange;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,9 +67,9 @@ pub(super) async fn answer(
         GrantType::RefreshToken => refresh::answer(&context, note).await,
         GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
         GrantType::Password => password::answer(&context, note).await,
-        GrantType::Implicit | GrantType::DeviceCode | GrantType::TokenExchange | GrantType::JwtBearer => {
-            Err(OAuthError::UnsupportedGrantType)
-        }
+        GrantType::TokenExchange => token_exchange::answer(&context, note).await,
+        GrantType::JwtBearer => jwt_bearer::answer(&context, note).await,
+        GrantType::Implicit | GrantType::DeviceCode => Err(OAuthError::UnsupportedGrantType),
     };
     answer.map(|answer| TokenAnswer {
         dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),

@@ -1,6 +1,8 @@
 mod authorization_code;
+mod jwt_bearer;
 mod password;
 mod refresh;
+mod token_exchange;
 mod world;
 
 use std::sync::Arc;
