@@ -36,15 +36,17 @@ mod peers;
 mod people;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -100,6 +102,8 @@ pub struct Issuer {
     services: Services,
     peers: Peers,
     snapshot: ArcSwap<Snapshot>,
+    /// Where the management API is reached; at the public URL if nothing is said.
+    management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
     passwords: passwords::Passwords,
@@ -230,6 +234,7 @@ impl Issuer {
             services,
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
+            management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
             passwords: passwords::Passwords::default(),
             followed,
