@@ -27,6 +27,7 @@ pub(super) mod paging;
 mod policies;
 mod preview;
 pub(super) mod request;
+mod roles;
 mod rules;
 mod scopes;
 mod seat;
@@ -57,6 +58,7 @@ pub(super) fn router(administration: Administration) -> Router {
         .merge(grants::routes())
         .merge(groups::routes())
         .merge(logs::routes())
+        .merge(roles::routes())
         .merge(users::routes())
         .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
