@@ -238,7 +238,7 @@ impl Issuer {
         Ok(())
     }
 
-    fn put_in_force(&self, revocation: Revocation) {
+    pub(super) fn put_in_force(&self, revocation: Revocation) {
         self.services.events.record(&Event::Revoked {
             kind: revocation.kind(),
         });

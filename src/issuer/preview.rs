@@ -172,10 +172,10 @@ fn compose(
             amr: &[],
             acr: None,
         }),
-        issued_at: now,
-        id: &id,
         binding: None,
         actor: None,
+        issued_at: now,
+        id: &id,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {
