@@ -4,6 +4,6 @@
 //! chooses and a clock that it moves by hand: what `serve` puts together, without a socket.
 
 mod concurrency;
-mod house;
+pub(crate) mod house;
 mod keys;
 mod reach;
