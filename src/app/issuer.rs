@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Administration;
-use crate::app::serving::Bound;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
@@ -74,26 +73,24 @@ impl Issuer {
         http::router(self.0.clone())
     }
 
-    /// Says where the management API is reached: at its listener, if that is one address.
-    pub(super) fn serve_management_at(&self, bound: &Bound) {
-        let scheme = if bound.tls().is_some() { "https" } else { "http" };
-        if let ListenAddress::Tcp(address) = bound.address()
-            && !address.ip().is_unspecified()
-            && let Ok(url) = format!("{scheme}://{address}").parse()
-        {
-            self.0.serve_management_at(url);
-        }
-    }
-
-    /// Everything that administrators reach.
-    pub(super) fn admin_router(&self) -> Router {
-        http::admin_router(self.0.clone(), http::Limits::default())
-    }
-
     /// When the listener has to ask clients for certificates.
     pub(super) fn asking_for_certificates(&self) -> Asking {
         let issuer = Arc::downgrade(&self.0);
         Asking::while_needed(move || issuer.upgrade().is_some_and(|issuer| issuer.needs_certificates()))
+    }
+
+    /// Everything that operators reach, at this address. Links and assertions name it so, by the host of the public URL
+    /// where it is every address.
+    pub(super) fn admin_router(&self, address: &ListenAddress) -> Router {
+        if let ListenAddress::Tcp(address) = address {
+            let mut url = self.0.public_url();
+            url.set_path("");
+            let named = address.ip().is_unspecified() || url.set_ip_host(address.ip()).is_ok();
+            if named && url.set_port(Some(address.port())).is_ok() {
+                self.0.serve_management_at(url);
+            }
+        }
+        http::admin_router(self.0.clone(), http::Limits::default())
     }
 
     /// The keys of a local authorization server.

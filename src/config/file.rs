@@ -76,7 +76,7 @@ shapes! {
         ext_authz: Option<ListenerFile>,
         /// Where clients get tokens, over HTTPS. Default port: 8443.
         issuer: Option<ListenerFile>,
-        /// Where administrators use the management API, over HTTPS. Default: none. Default port: 8444.
+        /// Where operators administer, over HTTPS: the management API, and the tokens for it. Not opened if not said.
         admin: Option<ListenerFile>,
         /// Where `/metrics`, `/livez` and `/readyz` are read. Default port: 9464.
         telemetry: Option<ListenerFile>,

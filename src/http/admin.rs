@@ -14,7 +14,7 @@
 mod apps;
 mod assignments;
 mod authorization_servers;
-mod caller;
+pub(super) mod caller;
 mod claims;
 mod credentials;
 pub(super) mod error;
@@ -30,7 +30,7 @@ pub(super) mod request;
 mod roles;
 mod rules;
 mod scopes;
-mod seat;
+pub(super) mod seat;
 mod tokens;
 mod users;
 mod wire;
@@ -41,10 +41,19 @@ use axum::middleware::from_fn;
 use crate::admin::Administration;
 use crate::http::admin::error::ApiError;
 
-/// Everything below `/api/v1`.
+/// Everything below `/api/v1`, and the roles of clients.
 pub(super) fn router(administration: Administration) -> Router {
-    Router::new()
-        .merge(authorization_servers::routes())
+    servers()
+        .merge(people())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
+}
+
+/// Authorization servers, and what is in them.
+fn servers() -> Router<Administration> {
+    authorization_servers::routes()
         .merge(scopes::routes())
         .merge(claims::routes())
         .merge(policies::routes())
@@ -52,7 +61,11 @@ pub(super) fn router(administration: Administration) -> Router {
         .merge(keys::routes())
         .merge(tokens::routes())
         .merge(preview::routes())
-        .merge(apps::routes())
+}
+
+/// Apps, people, and what was done.
+pub(super) fn people() -> Router<Administration> {
+    apps::routes()
         .merge(assignments::routes())
         .merge(credentials::routes())
         .merge(grants::routes())
@@ -60,10 +73,6 @@ pub(super) fn router(administration: Administration) -> Router {
         .merge(logs::routes())
         .merge(roles::routes())
         .merge(users::routes())
-        .fallback(async || ApiError::no_such_path())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(from_fn(request::request_id))
-        .with_state(administration)
 }
 
 #[cfg(test)]

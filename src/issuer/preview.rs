@@ -107,6 +107,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         client: request.client,
         grant: request.grant,
         user: request.user.map(|user| UserFacts {
+            id: user.token.id,
             login: user.token.login,
             groups: user.token.groups,
             active: user.active,
