@@ -47,4 +47,10 @@ impl Issuer {
     pub fn take_used(&self) -> HashSet<ClientId> {
         std::mem::take(&mut *self.registered.used.lock())
     }
+
+    /// As if the client had been given a token.
+    #[cfg(test)]
+    pub(crate) fn note_use_for_test(&self, client: &ClientId) {
+        self.note_use(Some(client));
+    }
 }
