@@ -36,6 +36,14 @@ impl Desk<'_> {
         Ok(held.cloned().collect())
     }
 
+    /// Whether a client administers anything.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`].
+    pub fn holds_a_role(&self, client: &str) -> Result<bool, AdminError> {
+        Ok(!self.roles(client)?.is_empty())
+    }
+
     /// Gives a client a role: everywhere, or at these authorization servers. One that it holds already is that one.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! `/oauth2/v1/clients/{client}/roles`: what a client may administer, and `/api/v1/registrationTokens`: who may register
 //! clients.
 //!
+//! `/api/v1/apps/{app}/grants`: the scopes of the management API that a service app may ask for. Here they come with its
+//! roles, and go with them: what a token may do is the smaller of both anyway.
+//!
 //! Beside Okta's shape: `servers` binds a role to authorization servers, so that a product team owns its API.
 
 use std::time::Duration;
@@ -20,6 +23,7 @@ use crate::http::admin::seat::Seat;
 use crate::http::admin::wire::time;
 use crate::http::reply;
 use crate::issuer::directory::ManagedRole;
+use crate::issuer::management::SCOPES;
 use crate::oauth::document::Role;
 
 /// How long an initial access token is good for if nothing is said.
@@ -29,6 +33,8 @@ pub(super) fn routes() -> Router<Administration> {
     Router::new()
         .route("/oauth2/v1/clients/{client}/roles", get(list).post(give))
         .route("/oauth2/v1/clients/{client}/roles/{role}", get(read).delete(take))
+        .route("/api/v1/apps/{app}/grants", get(scopes).post(grant_scope))
+        .route("/api/v1/apps/{app}/grants/{grant}", get(scope).delete(revoke_scope))
         .route("/api/v1/registrationTokens", post(create_token))
         .route("/api/v1/registrationTokens/{token}", delete(revoke_token))
 }
@@ -72,6 +78,56 @@ async fn take(seat: Seat, Ids((client, id)): Ids<(String, String)>) -> Result<Re
     let desk = seat.desk(Action::Manage, Resource::Roles)?;
     desk.take_role(&client, &id).await?;
     Ok(etag::done())
+}
+
+async fn scopes(seat: Seat, Ids(app): Ids<String>) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Read, Resource::Apps)?;
+    let shown: Vec<Value> = if desk.holds_a_role(&app)? {
+        SCOPES.iter().map(|scope| show_scope(&seat, &app, scope)).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(reply::document(StatusCode::OK, Value::Array(shown).to_string()))
+}
+
+async fn scope(seat: Seat, Ids((app, scope)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Read, Resource::Apps)?;
+    if desk.holds_a_role(&app)? && SCOPES.contains(&scope.as_str()) {
+        return Ok(etag::object(StatusCode::OK, &show_scope(&seat, &app, &scope)));
+    }
+    Err(ApiError::not_found("OAuth2ScopeConsentGrant", &scope))
+}
+
+async fn grant_scope(seat: Seat, Ids(app): Ids<String>, Body(body): Body) -> Result<Response, ApiError> {
+    let desk = seat.desk(Action::Manage, Resource::Apps)?;
+    let scope = body.get("scopeId").and_then(Value::as_str).unwrap_or_default();
+    if !SCOPES.contains(&scope) {
+        let text = format!("scopeId: one of {} is expected", SCOPES.join(", "));
+        return Err(ApiError::validation("grant", [text]));
+    }
+    if !desk.holds_a_role(&app)? {
+        return Err(ApiError::not_in_this_state(
+            "scopes come with a role: give the client one first",
+        ));
+    }
+    Ok(etag::object(StatusCode::CREATED, &show_scope(&seat, &app, scope)))
+}
+
+async fn revoke_scope(seat: Seat, Ids((app, _)): Ids<(String, String)>) -> Result<Response, ApiError> {
+    seat.desk(Action::Manage, Resource::Apps)?.holds_a_role(&app)?;
+    Err(ApiError::not_in_this_state("scopes go with the role: take that away"))
+}
+
+/// The scope is its own identifier: there is one such grant of each.
+fn show_scope(seat: &Seat, app: &str, scope: &str) -> Value {
+    json!({
+        "id": scope,
+        "scopeId": scope,
+        "clientId": app,
+        "issuer": seat.public_url().as_str().trim_end_matches('/'),
+        "source": "ADMIN",
+        "status": "ACTIVE",
+    })
 }
 
 async fn create_token(seat: Seat, OptionalBody(body): OptionalBody) -> Result<Response, ApiError> {

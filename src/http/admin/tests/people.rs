@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -70,8 +72,10 @@ async fn server(house: &House) -> String {
 
 /// The status of a token request by client credentials.
 pub(super) async fn mint(house: &House, server: &str, client: &str, secret: &str) -> u16 {
-    let body = format!("grant_type=client_credentials&scope=pay:read&client_id={client}&client_secret={secret}");
+    let body = "grant_type=client_credentials&scope=pay:read";
+    let basic = STANDARD.encode(format!("{client}:{secret}"));
     let request = Request::post(format!("/oauth2/{server}/v1/token"))
+        .header(header::AUTHORIZATION, format!("Basic {basic}"))
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(body))
         .expect("a request");
@@ -192,7 +196,7 @@ async fn a_dry_run_of_a_change_checks_everything_and_changes_nothing() {
     house
         .post(
             &format!("{GROUPS}?dryRun=true"),
-            &json!({ "profile": { "name": "tellers" } }),
+            &json!({ "profile": { "name": "auditors" } }),
         )
         .await
         .ok();
@@ -414,7 +418,7 @@ async fn attack_f13_who_may_not_use_an_app_any_more_loses_its_grants_there_and_n
     let (one, _) = app(&house, "One").await;
     let (other, _) = app(&house, "Other").await;
     let group = house
-        .post(GROUPS, &json!({ "profile": { "name": "tellers" } }))
+        .post(GROUPS, &json!({ "profile": { "name": "auditors" } }))
         .await
         .id();
     let member = format!("{GROUPS}/{group}/users/{alice}");
