@@ -25,25 +25,35 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod grants;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
+pub mod passwords;
 mod peers;
+mod people;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
+mod userinfo;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use grant::DeviceAnswer;
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -65,7 +75,7 @@ use crate::model::finding::Finding;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId};
 use crate::oauth::access::{self, Model, Server};
 use crate::oauth::declared::IssuerDeclaration;
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::{ErrorCode, GrantFailure, OAuthError};
 use crate::oauth::keyring::Rotation;
 use crate::oauth::metadata;
 use crate::oauth::request::{Form, MalformedRequest};
@@ -95,8 +105,11 @@ pub struct Issuer {
     services: Services,
     peers: Peers,
     snapshot: ArcSwap<Snapshot>,
+    /// Where the management API is reached; at the public URL if nothing is said.
+    management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
+    passwords: passwords::Passwords,
     followed: Followed,
 }
 
@@ -224,7 +237,9 @@ impl Issuer {
             services,
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
+            management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
+            passwords: passwords::Passwords::default(),
             followed,
         });
         issuer.reload(settings).await?;
@@ -385,6 +400,14 @@ impl Issuer {
             (OAuthError::ClientAuthentication(failure), _) => {
                 note.set("reason", json!(failure.as_str()));
                 AuditKind::ClientAuthenticationFailed
+            }
+            (OAuthError::Grant(failure), _) => {
+                note.set("reason", json!(failure.as_str()));
+                match failure {
+                    GrantFailure::Denied(_) => AuditKind::AccessDenied,
+                    GrantFailure::Password(_) => AuditKind::UserAuthenticationFailed,
+                    _ => AuditKind::TokenRefused,
+                }
             }
             (OAuthError::Access(_), ErrorCode::AccessDenied | ErrorCode::InvalidScope | ErrorCode::ConsentRequired) => {
                 AuditKind::AccessDenied

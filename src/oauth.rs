@@ -18,23 +18,28 @@
 
 pub mod access;
 pub mod assertion;
+pub mod authorization;
 pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod declared;
+pub mod device;
 pub mod document;
 pub mod error;
 pub mod grant;
+pub mod id_token;
 pub mod keyring;
 pub mod metadata;
 pub mod minting;
 pub mod peer_keys;
+pub mod pkce;
 pub mod redirect;
 pub mod refresh;
 pub mod registration;
 pub mod request;
 pub mod resource;
 pub mod schema;
+pub mod standard_claims;
 pub mod token;
 pub mod user;
 

@@ -18,12 +18,17 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
     };
     match issuer.token(&server.0, &received.lists().request()).await {
         Ok(answer) => {
-            let body = json!({
+            let mut body = json!({
                 "token_type": answer.token_type(),
                 "expires_in": answer.expires_in_seconds,
                 "access_token": answer.access_token.expose_secret(),
                 "scope": answer.scope,
             });
+            for (name, token) in [("refresh_token", &answer.refresh_token), ("id_token", &answer.id_token)] {
+                if let Some(token) = token {
+                    body[name] = json!(token.expose_secret());
+                }
+            }
             let mut response = reply::document(StatusCode::OK, body.to_string());
             reply::dpop_nonce(&mut response, answer.dpop_nonce.as_deref());
             response

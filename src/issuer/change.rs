@@ -11,7 +11,7 @@
 //! What a deactivated or deleted server or client had issued stays dead when it comes back: a revocation says "dead
 //! since", and grants are ended again before anything begins to work.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::directory::{Directory, Principal, Refused, Surroundings, Tentative};
 use crate::issuer::management;
 use crate::issuer::signing::ServerKeys;
+use crate::issuer::undeclared;
 use crate::issuer::{Endpoint, Issuer, KeyFailure, Services, Snapshot, rotation_of};
 use crate::model::event::Event;
 use crate::model::finding::Finding;
@@ -219,18 +220,25 @@ impl Issuer {
     pub(super) async fn end_undeclared(&self, last: &Snapshot) -> Result<(), StoreError> {
         let at = self.services.clock.now();
         let next = self.snapshot.load_full();
-        for principal in undeclared(&last.of_file, &next) {
+        let remembered = self.remembered().await?;
+        let mut before = undeclared::declared(&last.of_file);
+        before.extend(remembered.principals.iter().cloned());
+        for principal in before.iter().filter(|principal| !undeclared::works(&next, principal)) {
             let revocation = principal.revocation(at);
-            let event = undeclared_event(&principal, at);
+            let event = undeclared_event(principal, at);
             self.services.store.store.revoke(&revocation, &event).await?;
             self.put_in_force(revocation);
             crate::audit::log(&event);
             self.end_grants(&principal.grants(), at).await?;
         }
+        if let Err(error) = self.remember(remembered, &next).await {
+            // What is dead stays dead; only what goes out of the file during the next stop would be missed.
+            tracing::error!(%error, "the names that the file declares could not be kept");
+        }
         Ok(())
     }
 
-    fn put_in_force(&self, revocation: Revocation) {
+    pub(super) fn put_in_force(&self, revocation: Revocation) {
         self.services.events.record(&Event::Revoked {
             kind: revocation.kind(),
         });
@@ -253,8 +261,8 @@ impl Issuer {
     }
 
     async fn end_grants(&self, grants: &GrantSelector, at: Timestamp) -> Result<(), StoreError> {
-        let ended = self.services.store.store.revoke_grants(grants, at, &[], &[]).await;
-        not_kept_yet(ended).map(|_| ())
+        self.services.store.store.revoke_grants(grants, at, &[], &[]).await?;
+        Ok(())
     }
 }
 
@@ -339,7 +347,7 @@ pub(super) async fn read_directory(services: &Services, declared: &IssuerDeclara
     let generation = generation(services).await?;
     let mut objects = Vec::new();
     for kind in ObjectKind::ALL {
-        objects.extend(not_kept_yet(services.store.store.objects(kind).await)?);
+        objects.extend(services.store.store.objects(kind).await?);
     }
     let surroundings = Surroundings {
         declared,
@@ -349,32 +357,7 @@ pub(super) async fn read_directory(services: &Services, declared: &IssuerDeclara
 }
 
 async fn generation(services: &Services) -> Result<i64, StoreError> {
-    not_kept_yet(services.store.store.objects_generation().await)
-}
-
-/// A store that keeps no objects yet has none.
-fn not_kept_yet<T: Default>(answer: Result<T, StoreError>) -> Result<T, StoreError> {
-    match answer {
-        Err(StoreError::Corrupt("this store does not keep that yet")) => Ok(T::default()),
-        answer => answer,
-    }
-}
-
-/// Whom the file had and nobody has now: each would issue or be issued tokens no more.
-fn undeclared(before: &Model, now: &Snapshot) -> BTreeSet<Principal> {
-    let mut ended = BTreeSet::new();
-    for (id, server) in &before.servers {
-        let works = now.model.servers.get(id).is_some_and(|server| !server.options.inactive);
-        if !server.options.inactive && !works {
-            ended.insert(Principal::Server(id.clone()));
-        }
-    }
-    for (id, client) in &before.clients {
-        if !client.options.inactive && !now.model.clients.contains_key(id) {
-            ended.insert(Principal::Client(id.clone()));
-        }
-    }
-    ended
+    services.store.store.objects_generation().await
 }
 
 fn undeclared_event(principal: &Principal, at: Timestamp) -> AuditEvent {

@@ -32,7 +32,7 @@ use crate::oauth::schema::UserSchema;
 use crate::store::objects::{ObjectKind, StoredObject};
 
 pub(super) use changing::{Principal, Refused, Tentative};
-pub(super) use compiling::Surroundings;
+pub(super) use compiling::{Surroundings, secret_context};
 
 /// A new identifier, unguessable and never given again.
 #[must_use]
@@ -60,6 +60,20 @@ pub struct Managed<D, C = ()> {
 }
 
 impl<D, C> Managed<D, C> {
+    /// What the file declares, as if it were administered: it has no revision and no time.
+    #[must_use]
+    pub fn of_file(id: &str, document: D) -> Self {
+        Self {
+            id: id.to_owned(),
+            revision: 0,
+            created_at: Timestamp::from_unix_seconds(0),
+            updated_at: Timestamp::from_unix_seconds(0),
+            document,
+            compiled: None,
+            findings: Vec::new(),
+        }
+    }
+
     /// Whether it is set aside: it does nothing.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -165,6 +179,7 @@ impl Directory {
             ObjectKind::Group => put(&mut self.groups, object),
             ObjectKind::RoleBinding => put(&mut self.roles, object),
             ObjectKind::UserSchema => put(&mut self.schemas, object),
+            ObjectKind::FileDeclaration => Ok(()),
         }
     }
 
@@ -175,6 +190,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.revision),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.revision),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.revision),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -185,6 +201,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.created_at),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.created_at),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.created_at),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -195,6 +212,7 @@ impl Directory {
             ObjectKind::Group => drop(self.groups.remove(id)),
             ObjectKind::RoleBinding => drop(self.roles.remove(id)),
             ObjectKind::UserSchema => drop(self.schemas.remove(id)),
+            ObjectKind::FileDeclaration => {}
         }
     }
 }

@@ -1,7 +1,14 @@
 //! Grants: one file each, with the same signature. What is not built yet answers
 //! `unsupported_grant_type`, and is not listed in the metadata ([`crate::oauth::metadata::GRANTS`]).
 
+mod authorization_code;
 mod client_credentials;
+mod device_code;
+mod password;
+pub(super) mod person;
+mod refresh;
+
+pub use device_code::DeviceAnswer;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,13 +25,13 @@ use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::Form;
 
 /// What every grant works with.
-struct GrantContext<'a> {
+pub(super) struct GrantContext<'a> {
     issuer: &'a Issuer,
     snapshot: &'a Snapshot,
     endpoint: &'a Endpoint,
     client: &'a AuthenticatedClient,
     form: &'a Form,
-    /// The key that the tokens are bound to.
+    /// The key that the request proves to hold, and that its tokens are bound to.
     binding: Option<KeyBinding>,
 }
 
@@ -58,18 +65,27 @@ pub(super) async fn answer(
     };
     let answer = match grant {
         GrantType::ClientCredentials => client_credentials::answer(&context, note).await,
-        GrantType::AuthorizationCode
-        | GrantType::Implicit
-        | GrantType::Password
-        | GrantType::RefreshToken
-        | GrantType::DeviceCode
-        | GrantType::TokenExchange
-        | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
+        GrantType::RefreshToken => refresh::answer(&context, note).await,
+        GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
+        GrantType::Password => password::answer(&context, note).await,
+        GrantType::DeviceCode => device_code::answer(&context, note).await,
+        GrantType::Implicit | GrantType::TokenExchange | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
     };
     answer.map(|answer| TokenAnswer {
         dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),
         ..answer
     })
+}
+
+impl GrantContext<'_> {
+    /// Whether the client has the grant at all: asked before anything of the grant is looked at.
+    fn admit(&self, grant: GrantType) -> Result<(), OAuthError> {
+        if self.client.client().grants.contains(&grant) {
+            Ok(())
+        } else {
+            Err(OAuthError::GrantNotAllowed(grant.as_str()))
+        }
+    }
 }
 
 /// The scopes that a request names; `None` if it names none.

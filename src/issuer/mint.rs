@@ -1,15 +1,25 @@
-//! From a grant to a signed token.
+//! From what was granted to the answer of the token endpoint: signed tokens.
+//!
+//! What an access token says is [`minting::access_token`]'s matter, which the preview shows too.
+
+use serde_json::Value;
 
 use crate::entropy;
-use crate::issuer::authenticate::AuthenticatedClient;
+use crate::issuer::people::Person;
 use crate::issuer::{Endpoint, Issuer};
+use crate::model::id::Jti;
+use crate::model::scope::{Scope, ScopeSet};
 use crate::model::secret::Secret;
+use crate::model::time::Timestamp;
 use crate::oauth::access::Granted;
+use crate::oauth::client::Client;
+use crate::oauth::declared::ClaimPlace;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::id_token::{ID_TOKEN_LIFETIME_MAX, ID_TOKEN_TYPE, IdToken};
 use crate::oauth::minting::{self, Minting};
 use crate::oauth::refresh::KeyBinding;
-use crate::oauth::token::{ACCESS_TOKEN_TYPE, access_token_id};
+use crate::oauth::token::{ACCESS_TOKEN_TYPE, TokenSession, access_token_id};
 
 /// The bytes of randomness in a token's identifier.
 const TOKEN_ID_BYTES: usize = 20;
@@ -23,6 +33,10 @@ pub struct TokenAnswer {
     pub expires_in_seconds: u64,
     /// What it may do.
     pub scope: String,
+    /// The refresh token, where one is given (RFC 6749 section 6).
+    pub refresh_token: Option<Secret<String>>,
+    /// The ID token, where `openid` is granted (OIDC Core section 3.1.3.3).
+    pub id_token: Option<Secret<String>>,
     /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
     pub binding: Option<KeyBinding>,
     /// The nonce for the next DPoP proof, where the server asks for one.
@@ -40,40 +54,131 @@ impl TokenAnswer {
     }
 }
 
-/// Mints the access token of a client that acts for itself.
-pub(super) fn mint(
-    issuer: &Issuer,
-    endpoint: &Endpoint,
-    client: &AuthenticatedClient,
-    grant: GrantType,
-    granted: &Granted,
-    audiences: &[String],
-    binding: Option<KeyBinding>,
-) -> Result<TokenAnswer, OAuthError> {
-    let id = access_token_id(&entropy::random_text::<TOKEN_ID_BYTES>());
-    let claims = minting::access_token(&Minting {
+/// Everything that the tokens of one answer follow from.
+#[derive(Debug, Clone)]
+pub(super) struct MintRequest<'a> {
+    /// The client that asks.
+    pub(super) client: &'a Client,
+    /// The grant that it asks by.
+    pub(super) grant: GrantType,
+    /// What was granted.
+    pub(super) granted: &'a Granted,
+    /// Whom the tokens speak for; the client itself if nobody.
+    pub(super) person: Option<&'a Person>,
+    /// The sign-in that they follow from; with a person and `openid`, there is an ID token.
+    pub(super) session: Option<TokenSession<'a>>,
+    /// The `nonce` of the authorization request.
+    pub(super) nonce: Option<&'a str>,
+    /// What the access token is for; the server's audience if empty.
+    pub(super) audiences: &'a [String],
+    /// The key that it is bound to.
+    pub(super) binding: Option<KeyBinding>,
+    /// Who acts for whom it speaks for.
+    pub(super) actor: Option<&'a Value>,
+    /// When it is minted: the one reading of the clock that the whole request went by, so that no
+    /// revocation that comes after it is older than the token.
+    pub(super) issued_at: Timestamp,
+    /// It does not live longer than this.
+    pub(super) not_after: Option<Timestamp>,
+    /// Its identifier; an unguessable one if `None`.
+    pub(super) id: Option<Jti>,
+}
+
+impl<'a> MintRequest<'a> {
+    /// Of a client that acts for itself.
+    pub(super) fn of_client(
+        client: &'a Client,
+        grant: GrantType,
+        granted: &'a Granted,
+        audiences: &'a [String],
+        binding: Option<KeyBinding>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            client,
+            grant,
+            granted,
+            person: None,
+            session: None,
+            nonce: None,
+            audiences,
+            binding,
+            actor: None,
+            issued_at: now,
+            not_after: None,
+            id: None,
+        }
+    }
+}
+
+/// Mints the access token, and the ID token where there is one. The refresh token is the grant's matter.
+pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'_>) -> Result<TokenAnswer, OAuthError> {
+    let granted = request.granted;
+    let random = || access_token_id(&entropy::random_text::<TOKEN_ID_BYTES>());
+    let id = request.id.clone().unwrap_or_else(random);
+    let rule = request.issued_at.plus(granted.access_token());
+    let expires_at = request.not_after.map_or(rule, |latest| rule.min(latest));
+    let lifetime = expires_at.since(request.issued_at);
+    let own_audience = std::slice::from_ref(&endpoint.server.audience);
+    let audiences = if request.audiences.is_empty() {
+        own_audience
+    } else {
+        request.audiences
+    };
+    let minting = Minting {
         server: &endpoint.server,
         issuer: &endpoint.issuer,
         audiences,
-        client: client.client(),
-        grant,
+        client: request.client,
+        grant: request.grant,
         scopes: granted.scopes(),
-        lifetime: granted.access_token(),
-        user: None,
-        issued_at: issuer.services.clock.now(),
+        lifetime,
+        user: request.person.map(Person::of_token),
+        session: request.session,
+        binding: request.binding,
+        actor: request.actor,
+        issued_at: request.issued_at,
         id: &id,
-        binding,
-        actor: None,
-    })?;
+    };
+    let claims = minting::access_token(&minting)?;
     let signer = endpoint
         .keys
         .signer()
         .ok_or_else(|| OAuthError::internal("the authorization server has no active key"))?;
+    let access_token = signer.sign(ACCESS_TOKEN_TYPE, &claims).map_err(OAuthError::internal)?;
+    let id_token = match (request.person, request.session) {
+        (Some(person), Some(session)) if names(granted.scopes(), "openid") => {
+            let token = IdToken {
+                issuer: &endpoint.issuer,
+                user: &person.id,
+                client: &request.client.id,
+                issued_at: request.issued_at,
+                lifetime: ID_TOKEN_LIFETIME_MAX.min(endpoint.server.access_token_lifetime_max()),
+                auth_time: session.auth_time,
+                amr: session.amr,
+                acr: session.acr,
+                nonce: request.nonce,
+                session: session.id,
+                beside: (access_token.expose_secret(), signer.algorithm()),
+                custom: minting::custom_claims(&minting, ClaimPlace::IdToken)?,
+            };
+            let signed = signer.sign(ID_TOKEN_TYPE, &token.claims());
+            Some(signed.map_err(OAuthError::internal)?)
+        }
+        _ => None,
+    };
     Ok(TokenAnswer {
-        access_token: signer.sign(ACCESS_TOKEN_TYPE, &claims).map_err(OAuthError::internal)?,
-        expires_in_seconds: granted.access_token().as_secs(),
+        access_token,
+        expires_in_seconds: expires_at.since(issuer.services.clock.now()).as_secs(),
         scope: granted.scopes().to_string(),
-        binding,
+        refresh_token: None,
+        id_token,
+        binding: request.binding,
         dpop_nonce: None,
     })
+}
+
+/// Whether a scope is in a set.
+pub(super) fn names(scopes: &ScopeSet, name: &str) -> bool {
+    scopes.iter().map(Scope::as_str).any(|scope| scope == name)
 }

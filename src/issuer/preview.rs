@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::issuer::Issuer;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId, Jti};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
@@ -18,8 +19,10 @@ use crate::oauth::access::{
 use crate::oauth::client::Client;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::metadata;
 use crate::oauth::minting::{self, Minting, TokenUser};
-use crate::oauth::token::access_token_id;
+use crate::oauth::refresh::new_grant_id;
+use crate::oauth::token::{TokenSession, access_token_id};
 
 /// The largest token, in bytes, that fits into the headers that servers accept by default (case 108).
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -104,6 +107,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         client: request.client,
         grant: request.grant,
         user: request.user.map(|user| UserFacts {
+            id: user.token.id,
             login: user.token.login,
             groups: user.token.groups,
             active: user.active,
@@ -118,6 +122,15 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
     Preview {
         outcome,
         decision: Some(decision),
+    }
+}
+
+impl Issuer {
+    /// Previews a token request by what is in force now.
+    pub fn preview(&self, request: &PreviewRequest<'_>) -> Preview {
+        let snapshot = self.snapshot.load_full();
+        let issuer = metadata::issuer_of(&snapshot.public_url, request.server);
+        preview(&snapshot.model, &issuer, request, self.services.clock.now())
     }
 }
 
@@ -143,6 +156,8 @@ fn compose(
     now: Timestamp,
 ) -> Result<PreviewToken, OAuthError> {
     let id = placeholder();
+    let user = request.user.filter(|_| request.grant.has_user()).map(|user| user.token);
+    let grant_id = new_grant_id(request.grant, "preview-of-a-grant");
     let minting = Minting {
         server,
         issuer,
@@ -151,11 +166,17 @@ fn compose(
         grant: request.grant,
         scopes: granted.scopes(),
         lifetime: granted.access_token(),
-        user: request.user.filter(|_| request.grant.has_user()).map(|user| user.token),
-        issued_at: now,
-        id: &id,
+        user,
+        session: user.filter(|_| request.grant.signs_in()).map(|_| TokenSession {
+            id: &grant_id,
+            auth_time: now,
+            amr: &[],
+            acr: None,
+        }),
         binding: None,
         actor: None,
+        issued_at: now,
+        id: &id,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {

@@ -1,23 +1,28 @@
-//! RFC 7009: a client gives a token back.
+//! RFC 7009: a client gives a token back. And how a grant ends, for whatever reason.
 //!
-//! Only a token that this server signed, that is alive, and that was issued to this very client has
-//! an effect (attack F13). Everything else is answered alike: who does not hold the token's client
-//! credentials learns nothing about it.
+//! - A refresh token ends its grant: the access tokens that came of it are dead at the gate and at
+//!   introspection (case 115). An access token dies alone, and the refresh token lives (case 116).
+//! - Only a token that this server gave, and gave to this very client, has an effect (attack F13).
+//!   Everything else is answered alike: who does not hold the token's client credentials learns nothing
+//!   about it.
+//! - `token_type_hint` is not looked at: what a token is can be seen (case 117).
 
 use serde_json::{Value, json};
 
-use crate::audit::AuditKind;
+use crate::audit::{AuditEvent, AuditKind, AuditTarget};
 use crate::issuer::authenticate::authenticate;
 use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot};
 use crate::jose::sign::SigningKey;
 use crate::jose::unverified::Unverified;
 use crate::jose::verify::{Claims, Expectations, LEEWAY_MAX, TokenTypes, verify};
 use crate::model::event::Event;
-use crate::model::id::{ClientId, Jti};
+use crate::model::id::{AuthorizationServerId, ClientId, GrantId, Jti};
 use crate::model::time::Timestamp;
 use crate::oauth::error::OAuthError;
+use crate::oauth::refresh::{GrantRecord, RefreshToken};
 use crate::oauth::token::ACCESS_TOKEN_TYPE;
-use crate::revocation::Revocation;
+use crate::revocation::{Life, Revocation};
+use crate::store::grants::GrantSelector;
 
 /// Answers a revocation request: durable, then in force, then acknowledged.
 pub(super) async fn answer(
@@ -29,9 +34,11 @@ pub(super) async fn answer(
 ) -> Result<(), OAuthError> {
     let form = request.form()?;
     let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
-    // `token_type_hint` only says where to look first, and there is one place (case 117).
     let token = form.text("token").ok_or(OAuthError::MissingParameter("token"))?;
     let now = issuer.services.clock.now();
+    if let Some(refresh) = RefreshToken::parse(token) {
+        return refresh_token(issuer, endpoint, &client.client().id, &refresh).await;
+    }
     let Some((jti, until)) = own_token(endpoint, &client.client().id, token, now) else {
         return Ok(());
     };
@@ -52,6 +59,101 @@ pub(super) async fn answer(
     crate::audit::log(&event);
     issuer.services.events.record(&Event::Revoked { kind: "token" });
     Ok(())
+}
+
+/// A refresh token, whichever of its grant: the grant ends.
+async fn refresh_token(
+    issuer: &Issuer,
+    endpoint: &Endpoint,
+    client: &ClientId,
+    token: &RefreshToken,
+) -> Result<(), OAuthError> {
+    let store = &issuer.services.store;
+    let message = RefreshToken::message(token.grant(), token.shown());
+    if !token.matches(&store.sealing.mac(RefreshToken::PURPOSE, &message)) {
+        return Ok(());
+    }
+    let record = store.store.grant(token.grant()).await.map_err(OAuthError::internal)?;
+    let is_own = |record: &GrantRecord| record.server == endpoint.server.id && record.client == *client;
+    let Some(record) = record.filter(is_own) else {
+        return Ok(());
+    };
+    let end = GrantEnd {
+        server: &record.server,
+        client: &record.client,
+        id: &record.id,
+        kind: AuditKind::TokenRevoked,
+        detail: json!({ "token": "refresh_token" }),
+    };
+    end_grant(issuer, end).await
+}
+
+/// A grant that ends.
+pub(super) struct GrantEnd<'a> {
+    pub(super) server: &'a AuthorizationServerId,
+    pub(super) client: &'a ClientId,
+    pub(super) id: &'a GrantId,
+    pub(super) kind: AuditKind,
+    pub(super) detail: Value,
+}
+
+/// Ends a grant with every token of it: durable, then in force. It may have no record: then its access
+/// tokens end. What has ended already ends again without a trace.
+pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), OAuthError> {
+    let services = &issuer.services;
+    let now = services.clock.now();
+    let store = &services.store.store;
+    let record = store.grant(end.id).await.map_err(OAuthError::internal)?;
+    let is_alive = record.is_some_and(|record| record.revoked_at.is_none());
+    // Whoever shows a used code in a loop must not fill the disk.
+    if !is_alive && services.revocations.dead(&life_of(end.server, end.id, now)).is_some() {
+        return Ok(());
+    }
+    let revocation = dead_session(end.server, end.id, now);
+    let mut event = AuditEvent {
+        at: now,
+        kind: end.kind,
+        server: Some(end.server.clone()),
+        client: Some(end.client.clone()),
+        error_id: None,
+        actor: None,
+        target: Some(AuditTarget {
+            kind: "Grant".to_owned(),
+            id: end.id.to_string(),
+        }),
+        detail: end.detail,
+    };
+    event.detail["grant_id"] = json!(end.id.as_str());
+    let which = GrantSelector::One(end.id.clone());
+    let (revocations, events) = (std::slice::from_ref(&revocation), std::slice::from_ref(&event));
+    let stored = store.revoke_grants(&which, now, revocations, events).await;
+    stored.map_err(OAuthError::internal)?;
+    services.revocations.revoke(revocation);
+    crate::audit::log(&event);
+    services.events.record(&Event::Revoked { kind: "session" });
+    Ok(())
+}
+
+/// "Every token of this grant is dead": also those that another node, whose clock is ahead, is giving just
+/// now. A grant that has ended gives no token ever again, so the margin costs nobody anything.
+pub(super) fn dead_session(server: &AuthorizationServerId, id: &GrantId, now: Timestamp) -> Revocation {
+    Revocation::Session {
+        server: server.clone(),
+        session: id.to_string(),
+        before: now.plus(LEEWAY_MAX),
+    }
+}
+
+fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestamp) -> Life<'a> {
+    Life {
+        server,
+        jti: None,
+        session: Some(id.as_str()),
+        subject: None,
+        client: None,
+        kid: None,
+        issued_at: Some(now),
+    }
 }
 
 /// The identifier and the end of a token, if it is alive, ours, and this client's.

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compiling::{Parts, compile};
-pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide};
+pub use deciding::{AccessDecision, AccessDenial, Granted, PolicyStep, RuleMiss, RuleStep, decide, decide_refresh};
 
 use crate::jose::alg::Algorithm;
+use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::claims::Claim;
@@ -36,6 +37,9 @@ use crate::oauth::peer_keys::PeerKeys;
 
 /// The longest life of an access token: a day.
 pub const ACCESS_TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest time for which a refresh token is answered after its successor (okta-model section 6).
+pub const REFRESH_GRACE_MAX: Duration = Duration::from_secs(60);
 
 /// The most keys that one authorization server publishes at a time.
 pub const KEYS_MAX: u64 = 90;
@@ -83,6 +87,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// The profile's attributes.
     pub profile: serde_json::Map<String, serde_json::Value>,
+    /// The SHA-256 of the password: it stands in the file in plain text, where `dev: true` alone.
+    pub password: Digest,
 }
 
 /// A local authorization server.
@@ -255,7 +261,9 @@ pub struct TokenRequestFacts<'a> {
 /// What [`decide`] needs to know of a user.
 #[derive(Debug, Clone, Copy)]
 pub struct UserFacts<'a> {
-    /// The login.
+    /// The identifier: what administered objects name users by.
+    pub id: &'a str,
+    /// The login: what the file names users by.
     pub login: &'a str,
     /// The groups.
     pub groups: &'a [String],

@@ -7,13 +7,20 @@
 //! Where the RFC and Okta differ, the RFC wins: a refusal by policy is 400 here, since RFC 6749
 //! keeps 401 for `invalid_client`.
 
+mod bearer;
+mod grant;
+
 use crate::jose::dpop::ProofError;
-use crate::model::scope::InvalidScope;
+use crate::model::scope::{InvalidScope, ScopeSet};
 use crate::oauth::access::AccessDenial;
 use crate::oauth::assertion::AssertionProblem;
 use crate::oauth::claims::ClaimFailure;
+use crate::oauth::pkce::InvalidPkce;
 use crate::oauth::request::MalformedRequest;
 use crate::oauth::resource::InvalidTarget;
+
+pub use bearer::BearerProblem;
+pub use grant::{CodeFailure, GrantFailure, PasswordFailure, RefreshFailure};
 
 /// The `error` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +37,18 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 6749 section 4.1.2.1; at the token endpoint by Okta's model.
     AccessDenied,
+    /// RFC 6749 section 5.2.
+    InvalidGrant,
+    /// RFC 8628 section 3.5.
+    AuthorizationPending,
+    /// RFC 8628 section 3.5.
+    SlowDown,
+    /// RFC 8628 section 3.5.
+    ExpiredToken,
+    /// RFC 6750 section 3.1.
+    InvalidToken,
+    /// RFC 6750 section 3.1.
+    InsufficientScope,
     /// RFC 8707 section 2.
     InvalidTarget,
     /// RFC 9449 section 5.
@@ -55,6 +74,12 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::AccessDenied => "access_denied",
+            Self::InvalidGrant => "invalid_grant",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
@@ -100,6 +125,24 @@ pub enum OAuthError {
     /// The `scope` breaks the grammar.
     #[error("the parameter `scope` is malformed: {0}")]
     MalformedScope(#[from] InvalidScope),
+    /// A refresh asks for more than was granted (RFC 6749 section 6).
+    #[error("the scopes `{0}` were not granted before")]
+    ScopeNotGranted(ScopeSet),
+    /// A parameter of PKCE is malformed.
+    #[error(transparent)]
+    Pkce(#[from] InvalidPkce),
+    /// What the client shows as its grant does not count.
+    #[error(transparent)]
+    Grant(GrantFailure),
+    /// The person has not answered the device's request, or has refused it.
+    #[error(transparent)]
+    Device(#[from] DeviceProblem),
+    /// The access token does not open the endpoint.
+    #[error(transparent)]
+    Bearer(#[from] BearerProblem),
+    /// More passwords are shown at once than are verified at once.
+    #[error("too many requests at once: try again")]
+    Busy,
     /// The token cannot be for what was asked.
     #[error(transparent)]
     InvalidTarget(InvalidTarget),
@@ -124,6 +167,23 @@ pub enum OAuthError {
     /// Signing, the store, or another part of ours failed; the cause is in the log alone.
     #[error("the server could not complete the request")]
     Internal(#[source] Cause),
+}
+
+/// Why a device gets no token yet, or never (RFC 8628 section 3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum DeviceProblem {
+    /// The person has not answered yet.
+    #[error("the user has not answered yet")]
+    Pending,
+    /// The device asks too often.
+    #[error("the device asks too often: wait five seconds longer between two requests")]
+    TooFast,
+    /// The person has refused.
+    #[error("the user has refused")]
+    Refused,
+    /// The device code has come to its end.
+    #[error("the device code has expired")]
+    Expired,
 }
 
 /// Why a client did not authenticate: for the log, never for the peer.
@@ -245,8 +305,20 @@ impl OAuthError {
     pub const fn code(&self) -> ErrorCode {
         use ErrorCode as E;
         match self {
-            Self::Malformed(_) | Self::MissingParameter(_) | Self::CertificateMissing => E::InvalidRequest,
+            Self::Malformed(_)
+            | Self::MissingParameter(_)
+            | Self::Pkce(_)
+            | Self::CertificateMissing
+            | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
+            Self::Grant(_) => E::InvalidGrant,
+            Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
+            Self::Device(DeviceProblem::TooFast) => E::SlowDown,
+            Self::Device(DeviceProblem::Refused) => E::AccessDenied,
+            Self::Device(DeviceProblem::Expired) => E::ExpiredToken,
+            Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
+            Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
+            Self::Busy => E::TemporarilyUnavailable,
             Self::Dpop(_) => E::InvalidDpopProof,
             Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
@@ -255,6 +327,7 @@ impl OAuthError {
                 E::UnauthorizedClient
             }
             Self::MalformedScope(_)
+            | Self::ScopeNotGranted(_)
             | Self::Access(
                 AccessDenial::UnknownScope(_)
                 | AccessDenial::ScopeNeedsUser(_)
@@ -280,6 +353,14 @@ impl OAuthError {
             Self::Malformed(malformed) => malformed.error_code(),
             Self::MissingParameter(_) => "missing_parameter",
             Self::InvalidTarget(problem) => problem.error_code(),
+            Self::Pkce(problem) => problem.error_code(),
+            Self::Grant(failure) => failure.error_code(),
+            Self::Device(DeviceProblem::Pending) => "authorization_pending",
+            Self::Device(DeviceProblem::TooFast) => "slow_down",
+            Self::Device(DeviceProblem::Refused) => "user_refused",
+            Self::Device(DeviceProblem::Expired) => "expired_token",
+            Self::Bearer(problem) => problem.error_code(),
+            Self::Busy => "overloaded",
             Self::Dpop(problem) => problem.error_code(),
             Self::DpopNonce => "use_dpop_nonce",
             Self::CertificateMissing => "client_certificate_missing",
@@ -289,6 +370,7 @@ impl OAuthError {
             Self::GrantNotAllowed(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => "grant_not_allowed",
             Self::PublicClient(_) => "public_client",
             Self::MalformedScope(_) => "malformed_scope",
+            Self::ScopeNotGranted(_) => "scope_not_granted",
             Self::Access(AccessDenial::UnknownScope(_)) => "no_matching_scope",
             Self::Access(AccessDenial::ScopeNeedsUser(_)) => "openid_not_allowed_client_creds",
             Self::Access(AccessDenial::OfflineAccessNotAllowed) => "offline_access_not_allowed",
@@ -305,12 +387,14 @@ impl OAuthError {
         }
     }
 
-    /// The HTTP status: 400, but for a client that did not authenticate and for our own failures.
+    /// The HTTP status: 400, but for who did not authenticate or comes too often, and for our own failures.
     #[must_use]
     pub const fn http_status(&self) -> u16 {
         match (self, self.code()) {
             (Self::Malformed(MalformedRequest::TooLarge), _) => 413,
-            (_, ErrorCode::InvalidClient) => 401,
+            (Self::Grant(GrantFailure::Password(PasswordFailure::Locked)), _) => 429,
+            (_, ErrorCode::InvalidClient | ErrorCode::InvalidToken) => 401,
+            (_, ErrorCode::InsufficientScope) => 403,
             (_, ErrorCode::ServerError) => 500,
             (_, ErrorCode::TemporarilyUnavailable) => 503,
             _ => 400,
@@ -332,7 +416,7 @@ impl OAuthError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Claim(_) => Fault::Operator,
-            Self::Internal(_) | Self::Access(AccessDenial::UnknownServer) => Fault::Us,
+            Self::Internal(_) | Self::Busy | Self::Access(AccessDenial::UnknownServer) => Fault::Us,
             Self::Malformed(_)
             | Self::MissingParameter(_)
             | Self::ClientAuthentication(_)
@@ -340,6 +424,11 @@ impl OAuthError {
             | Self::GrantNotAllowed(_)
             | Self::PublicClient(_)
             | Self::MalformedScope(_)
+            | Self::ScopeNotGranted(_)
+            | Self::Pkce(_)
+            | Self::Grant(_)
+            | Self::Device(_)
+            | Self::Bearer(_)
             | Self::InvalidTarget(_)
             | Self::Dpop(_)
             | Self::DpopNonce
@@ -352,14 +441,43 @@ impl OAuthError {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::Internal(_) | Self::Overtaken)
+        matches!(
+            self,
+            Self::Internal(_)
+                | Self::Overtaken
+                | Self::Busy
+                | Self::Device(DeviceProblem::Pending | DeviceProblem::TooFast)
+        )
+    }
+}
+
+impl From<GrantFailure> for OAuthError {
+    fn from(failure: GrantFailure) -> Self {
+        Self::Grant(failure)
+    }
+}
+
+impl From<RefreshFailure> for OAuthError {
+    fn from(failure: RefreshFailure) -> Self {
+        Self::Grant(failure.into())
+    }
+}
+
+impl From<CodeFailure> for OAuthError {
+    fn from(failure: CodeFailure) -> Self {
+        Self::Grant(failure.into())
+    }
+}
+
+impl From<PasswordFailure> for OAuthError {
+    fn from(failure: PasswordFailure) -> Self {
+        Self::Grant(failure.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scope::ScopeSet;
 
     #[test]
     fn case_063_every_failed_authentication_looks_the_same_from_outside() {

@@ -95,6 +95,15 @@ impl GrantType {
         !matches!(self, Self::ClientCredentials)
     }
 
+    /// Whether a person signs in for it, now or earlier: its tokens have a `sid`, and a refresh token may follow.
+    #[must_use]
+    pub const fn signs_in(self) -> bool {
+        matches!(
+            self,
+            Self::AuthorizationCode | Self::DeviceCode | Self::Password | Self::RefreshToken
+        )
+    }
+
     /// Whether this kind of client may be given this grant (okta-model section 6).
     #[must_use]
     pub const fn is_allowed_for(self, kind: ClientKind) -> bool {

@@ -18,7 +18,7 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::{MalformedRequest, SCOPE_BYTES_MAX};
-use crate::oauth::token::AccessToken;
+use crate::oauth::token::{AccessToken, TokenSession};
 
 /// Everything that a token follows from.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,8 @@ pub struct Minting<'a> {
     pub lifetime: Duration,
     /// The user that it speaks for.
     pub user: Option<TokenUser<'a>>,
+    /// The sign-in that it follows from.
+    pub session: Option<TokenSession<'a>>,
     /// When it is minted.
     pub issued_at: Timestamp,
     /// Its identifier.
@@ -78,6 +80,7 @@ pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthEr
         user: minting.user.map(|user| user.id),
         client: &minting.client.id,
         scopes: minting.scopes,
+        session: minting.session,
         issued_at: minting.issued_at,
         lifetime: minting.lifetime,
         id: minting.id,

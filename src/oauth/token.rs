@@ -5,8 +5,9 @@
 //! | `iss` `aud` `sub` `iat` `exp` `jti` | all | all |
 //! | client | `client_id`, and `cid` | `cid` |
 //! | scopes | `scope`, a string | `scp`, an array |
-//! | user | `sub` | `sub`, and `uid` |
 //! | `ver` | | 1 |
+//! | user | `sub` is the login, `uid` the identifier | the same |
+//! | sign-in | `sid`, `auth_time`, `amr`, `acr` (RFC 9068 section 2.2.1) | the same |
 //! | key, where it is bound to one | `cnf` | `cnf` |
 //! | who acts for the subject, after an exchange | `act` | `act` |
 //!
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::model::id::{ClientId, Issuer, Jti, Subject};
+use crate::model::id::{ClientId, GrantId, Issuer, Jti, Subject};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
 use crate::oauth::claims::RESERVED;
@@ -44,6 +45,8 @@ pub struct AccessToken<'a> {
     pub client: &'a ClientId,
     /// What it may do.
     pub scopes: &'a ScopeSet,
+    /// The sign-in that it follows from; `None` where nobody signed in for it.
+    pub session: Option<TokenSession<'a>>,
     /// When it is minted.
     pub issued_at: Timestamp,
     /// How long it lives: `exp` is `iat` and this, exactly (case 109).
@@ -56,6 +59,19 @@ pub struct AccessToken<'a> {
     pub actor: Option<&'a Value>,
     /// What it says besides.
     pub custom: Map<String, Value>,
+}
+
+/// The sign-in that a token follows from.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenSession<'a> {
+    /// The grant: by its `sid` all tokens of a grant are revoked at once.
+    pub id: &'a GrantId,
+    /// When the user signed in.
+    pub auth_time: Timestamp,
+    /// How (RFC 8176).
+    pub amr: &'a [String],
+    /// How surely.
+    pub acr: Option<&'a str>,
 }
 
 impl AccessToken<'_> {
@@ -78,14 +94,6 @@ impl AccessToken<'_> {
         set("exp", json!(self.issued_at.plus(self.lifetime).unix_seconds()));
         set("jti", json!(self.id.as_str()));
         set("cid", json!(self.client.as_str()));
-        match self.binding {
-            Some(KeyBinding::Dpop(key)) => set("cnf", json!({ "jkt": key.to_base64url() })),
-            Some(KeyBinding::Certificate(digest)) => set("cnf", json!({ "x5t#S256": digest.to_base64url() })),
-            None => {}
-        }
-        if let Some(actor) = self.actor {
-            set("act", actor.clone());
-        }
         match self.profile {
             TokenProfile::Rfc9068 => {
                 set("client_id", json!(self.client.as_str()));
@@ -95,10 +103,26 @@ impl AccessToken<'_> {
                 let scopes: Vec<&str> = self.scopes.iter().map(Scope::as_str).collect();
                 set("ver", json!(1));
                 set("scp", json!(scopes));
-                if let Some(user) = self.user {
-                    set("uid", json!(user));
-                }
             }
+        }
+        if let Some(user) = self.user {
+            set("uid", json!(user));
+        }
+        if let Some(session) = &self.session {
+            set("sid", json!(session.id.as_str()));
+            set("auth_time", json!(session.auth_time.unix_seconds()));
+            if !session.amr.is_empty() {
+                set("amr", json!(session.amr));
+            }
+            if let Some(acr) = session.acr {
+                set("acr", json!(acr));
+            }
+        }
+        if let Some(binding) = &self.binding {
+            set("cnf", binding.confirmation());
+        }
+        if let Some(actor) = self.actor {
+            set("act", actor.clone());
         }
         claims
     }
@@ -130,6 +154,7 @@ mod tests {
             user,
             client: &ClientId::parse("nightly-batch").expect("valid"),
             scopes: &ScopeSet::parse("transfers:write transfers:read").expect("valid"),
+            session: None,
             issued_at: Timestamp::from_unix_seconds(1000),
             lifetime: Duration::from_secs(600),
             id: &access_token_id("abc"),
@@ -159,6 +184,41 @@ mod tests {
         });
         assert_eq!(claims(TokenProfile::Okta, None, json!({})), expected);
         assert_eq!(claims(TokenProfile::Okta, Some("u1"), json!({}))["uid"], "u1");
+    }
+
+    #[test]
+    fn case_100_case_102_a_token_of_a_user_says_who_signed_in_when_and_which_key_it_needs() {
+        let amr = ["pwd".to_owned()];
+        let user = Subject::parse("ada@bank.example").expect("valid");
+        let actor = json!({ "sub": "nightly-batch" });
+        let token = AccessToken {
+            profile: TokenProfile::Rfc9068,
+            issuer: &Issuer::parse("https://127.0.0.1:8443/oauth2/transfers").expect("valid"),
+            audiences: &["https://a.example".to_owned(), "https://b.example".to_owned()],
+            subject: &user,
+            user: Some("u1"),
+            client: &ClientId::parse("mobile").expect("valid"),
+            scopes: &ScopeSet::parse("transfers:read").expect("valid"),
+            session: Some(TokenSession {
+                id: &GrantId::parse("gcx").expect("valid"),
+                auth_time: Timestamp::from_unix_seconds(900),
+                amr: &amr,
+                acr: Some("high"),
+            }),
+            binding: Some(KeyBinding::Dpop(crate::model::digest::Digest::from_bytes([0; 32]))),
+            actor: Some(&actor),
+            issued_at: Timestamp::from_unix_seconds(1000),
+            lifetime: Duration::from_secs(600),
+            id: &access_token_id("abc"),
+            custom: Map::new(),
+        };
+        let expected = json!({
+            "iss": "https://127.0.0.1:8443/oauth2/transfers", "aud": ["https://a.example", "https://b.example"],
+            "sub": "ada@bank.example", "uid": "u1", "client_id": "mobile", "cid": "mobile", "scope": "transfers:read",
+            "sid": "gcx", "auth_time": 900, "amr": ["pwd"], "acr": "high", "act": { "sub": "nightly-batch" },
+            "cnf": { "jkt": "A".repeat(43) }, "iat": 1000, "exp": 1600, "jti": "AT.abc",
+        });
+        assert_eq!(Value::Object(token.claims()), expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod architecture;
 mod cli;
 mod collector;
 mod deploy;
+mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;

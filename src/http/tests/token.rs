@@ -184,13 +184,13 @@ async fn case_060_case_077_what_a_token_request_must_be() {
         ),
         (
             format!("{auth}&grant_type=authorization_code&code=x"),
-            "unsupported_grant_type",
-            "unsupported_grant_type",
+            "unauthorized_client",
+            "grant_not_allowed",
         ),
         (
             format!("{auth}&grant_type=password&username=a&password=b"),
-            "unsupported_grant_type",
-            "unsupported_grant_type",
+            "unauthorized_client",
+            "grant_not_allowed",
         ),
         (
             "grant_type=client_credentials&client_id=quickbooks&client_secret=secret&scope=transfers:read".to_owned(),

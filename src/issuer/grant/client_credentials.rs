@@ -1,10 +1,9 @@
 //! RFC 6749 section 4.4: a client acts for itself. No user, no refresh token, no ID token.
 
-use serde_json::json;
-
 use crate::issuer::Note;
+use crate::issuer::grant::person::outcome;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
-use crate::issuer::mint::mint;
+use crate::issuer::mint::{MintRequest, mint};
 use crate::oauth::access::{TokenRequestFacts, decide};
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting;
@@ -26,19 +25,10 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
                 scopes: scopes.as_ref(),
             },
         );
-        note.set("trace", decision.trace_json());
-        let granted = decision.outcome?;
-        note.set("policy", json!(granted.policy()));
-        note.set("rule", json!(granted.rule()));
-        note.set("scope", json!(granted.scopes().to_string()));
-        mint(
-            context.issuer,
-            context.endpoint,
-            context.client,
-            grant,
-            &granted,
-            &audiences,
-            context.binding,
-        )
+        let granted = outcome(decision, note)?;
+        let (client, binding) = (context.client.client(), context.binding);
+        let now = context.issuer.services.clock.now();
+        let request = MintRequest::of_client(client, grant, &granted, &audiences, binding, now);
+        mint(context.issuer, context.endpoint, &request)
     })
 }

@@ -139,10 +139,26 @@ pub enum RuleMiss {
 
 /// Decides a token request by the ordered switch of the authorization server.
 pub fn decide(model: &Model, facts: &TokenRequestFacts<'_>) -> AccessDecision {
+    decide_as(model, facts, None)
+}
+
+/// Decides a refresh: the policies are asked again, with the scopes that the new access token shall have.
+///
+/// A rule matches a refresh if it lists `refresh_token`, or the grant type by which the grant began: so a
+/// rule for `authorization_code` goes on for as long as its grants live (Okta's rules cannot list
+/// `refresh_token` at all), and a rule for `refresh_token` before it can give other lifetimes. A grant type
+/// that the client was deprived of since matches no rule here (attack F34).
+pub fn decide_refresh(model: &Model, facts: &TokenRequestFacts<'_>, began_by: Option<GrantType>) -> AccessDecision {
+    let client = model.clients.get(facts.client);
+    let still_has = |grant: &GrantType| client.is_some_and(|client| client.grants.contains(grant));
+    decide_as(model, facts, began_by.filter(still_has))
+}
+
+fn decide_as(model: &Model, facts: &TokenRequestFacts<'_>, began_by: Option<GrantType>) -> AccessDecision {
     let mut trace = Vec::new();
     let outcome = admit(model, facts)
         .and_then(|(server, _)| Asked::read(server, facts).map(|asked| (server, asked)))
-        .and_then(|(server, asked)| switch(server, &asked, facts, &mut trace));
+        .and_then(|(server, asked)| switch(server, &asked, facts, began_by, &mut trace));
     AccessDecision { outcome, trace }
 }
 
@@ -158,7 +174,7 @@ fn admit<'m>(model: &'m Model, facts: &TokenRequestFacts<'_>) -> Result<(&'m Ser
             .user
             .filter(|user| user.active)
             .ok_or(AccessDenial::UserNotActive)?;
-        if !client.is_assigned(user.login, user.groups) {
+        if !client.is_assigned(user.id, user.login, user.groups) {
             return Err(AccessDenial::UserNotAssigned);
         }
     }
@@ -236,6 +252,7 @@ fn switch(
     server: &Server,
     asked: &Asked,
     facts: &TokenRequestFacts<'_>,
+    began_by: Option<GrantType>,
     trace: &mut Vec<PolicyStep>,
 ) -> Result<Granted, AccessDenial> {
     // Of the rules that fail by their scopes alone, the one that lacks the fewest is the answer that
@@ -250,7 +267,7 @@ fn switch(
         };
         let rules = policy.rules.iter().filter(|_| client_included);
         for rule in rules {
-            let miss = first_miss(rule, asked, facts);
+            let miss = first_miss(rule, asked, facts, began_by);
             if let Some(RuleMiss::Scopes(refused)) = &miss
                 && nearest_miss.as_ref().is_none_or(|best| refused.len() < best.len())
             {
@@ -271,12 +288,18 @@ fn switch(
     Err(nearest_miss.map_or(AccessDenial::NoMatchingPolicy, AccessDenial::ScopeDenied))
 }
 
-fn first_miss(rule: &Rule, asked: &Asked, facts: &TokenRequestFacts<'_>) -> Option<RuleMiss> {
-    if !rule.grants.contains(&facts.grant) {
+fn first_miss(
+    rule: &Rule,
+    asked: &Asked,
+    facts: &TokenRequestFacts<'_>,
+    began_by: Option<GrantType>,
+) -> Option<RuleMiss> {
+    let goes_on = began_by.is_some_and(|grant| rule.grants.contains(&grant));
+    if !rule.grants.contains(&facts.grant) && !goes_on {
         return Some(RuleMiss::Grant);
     }
     if let Some(user) = facts.user.filter(|_| facts.grant.has_user()) {
-        if !rule.includes(user.login, user.groups) {
+        if !rule.includes(user.id, user.login, user.groups) {
             return Some(RuleMiss::NotIncluded);
         }
         if let Some(group) = user.groups.iter().find(|group| rule.exclude_groups.contains(*group)) {

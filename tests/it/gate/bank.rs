@@ -59,6 +59,7 @@ impl Mint {
             user: Some(text("sub")),
             client: &ClientId::parse(text("client")).unwrap(),
             scopes: &scopes,
+            session: None,
             issued_at: Timestamp::from_unix_seconds(now()),
             lifetime: Duration::from_secs(300),
             id: &access_token_id(&number.to_string()),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::model::digest::Digest;
 use crate::model::id::ClientId;
 use crate::model::location::Located;
 use crate::oauth::access::User;
@@ -133,6 +134,7 @@ impl Compiler<'_> {
                 login: declaration.login.value.clone(),
                 groups: declaration.groups.iter().map(|group| group.value.clone()).collect(),
                 profile: declaration.profile.clone(),
+                password: Digest::of(declaration.password.expose_secret().as_bytes()),
             };
             if users.insert(user.login.clone(), Arc::new(user)).is_some() {
                 let message = format!("the user `{}` is declared twice", declaration.login.value);
