@@ -13,7 +13,7 @@ use crate::jose::unverified::Unverified;
 use crate::model::id::{Jti, Kid, Subject};
 use crate::oauth::sample::{client_id, server_id};
 use crate::revocation::Revocation;
-use crate::testing::house::{BANK, House, Seen, check, form};
+use crate::testing::house::{BANK, House, PEOPLE, Seen, check, form};
 
 /// A way to revoke: its name, whether another client's token of the same server dies with it, and whether this
 /// client's token of another server does.
@@ -205,6 +205,81 @@ async fn attack_f13_a_client_gives_its_token_back_and_the_cached_verdict_dies_wi
         .expect("acknowledged");
     house.assert_dead("transfers", &given_back, "acknowledged");
     house.assert_alive("transfers", &kept, "another token");
+}
+
+#[tokio::test]
+async fn attack_f13_case_115_a_grant_that_is_given_back_is_dead_with_all_its_tokens_cached_or_not_and_after_a_restart()
+{
+    let mut house = House::of(PEOPLE).await;
+    let other = house.sign_in().await;
+    let first = house.sign_in().await;
+    let second = house.refresh(&first.refresh).await.expect("refreshed");
+    for token in [&first, &second, &other] {
+        house.assert_alive("transfers", &token.access, "before");
+    }
+    let body = format!("client_id=app&token={}", second.refresh);
+    house
+        .issuer
+        .revoke("transfers", &form(&body))
+        .await
+        .expect("acknowledged");
+    for restarted in [false, true] {
+        if restarted {
+            house = house.restart(PEOPLE).await;
+        }
+        let fresh = house.fresh_gate(PEOPLE);
+        for token in [&first, &second] {
+            house.assert_dead("transfers", &token.access, "of the grant");
+            assert_ne!(check(&fresh, "transfers", &token.access), Seen::Allowed, "never seen");
+            house.refresh(&token.refresh).await.expect_err("of the grant");
+        }
+        house.assert_alive("transfers", &other.access, "another grant of the same user and client");
+    }
+    house.refresh(&other.refresh).await.expect("another grant");
+}
+
+#[tokio::test]
+async fn case_116_an_access_token_that_is_given_back_dies_alone_and_its_grant_goes_on() {
+    let house = House::of(PEOPLE).await;
+    let first = house.sign_in().await;
+    let second = house.refresh(&first.refresh).await.expect("refreshed");
+    let body = format!("client_id=app&token={}", first.access);
+    house
+        .issuer
+        .revoke("transfers", &form(&body))
+        .await
+        .expect("acknowledged");
+    house.assert_dead("transfers", &first.access, "given back");
+    house.assert_alive("transfers", &second.access, "of the same grant");
+    house.clock.advance(Duration::from_secs(60));
+    let third = house.refresh(&second.refresh).await.expect("goes on");
+    house.assert_alive("transfers", &third.access, "of the same grant");
+}
+
+#[tokio::test]
+async fn attack_f12_a_client_or_user_that_goes_out_of_the_file_refreshes_no_more_not_even_when_it_comes_back() {
+    let without_app = PEOPLE
+        .lines()
+        .filter(|line| !line.contains("id: app,"))
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("clients: [app, kiosk]", "clients: [kiosk]");
+    for by in [By::Reload, By::Restart] {
+        let house = House::of(PEOPLE).await;
+        let family = house.sign_in().await;
+        let kiosk = house.sign_in_as("kiosk", "bob@bank.example", "battery staple").await;
+        house.clock.advance(Duration::from_secs(5));
+        let house = change_to(house, by, &without_app).await;
+        house.assert_dead("transfers", &family.access, "its client is gone");
+        house.refresh(&family.refresh).await.expect_err("its client is gone");
+        let house = change_to(house, by, PEOPLE).await;
+        house.clock.advance(Duration::from_secs(5));
+        house.assert_dead("transfers", &family.access, "its client was gone");
+        house.refresh(&family.refresh).await.expect_err("its client was gone");
+        house.refresh_at("kiosk", &kiosk.refresh).await.expect("another client");
+        let again = house.sign_in().await;
+        house.assert_alive("transfers", &again.access, "a new grant");
+    }
 }
 
 /// [`BANK`] without the client `audit`.
