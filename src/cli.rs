@@ -9,20 +9,32 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::source::System;
 use crate::config::{self, Settings};
 
 pub mod access;
+pub mod admin;
+pub mod api;
 mod assume;
+pub mod audit;
 pub mod check;
+pub mod clients;
+pub mod completions;
 pub mod explain;
+pub mod groups;
+pub mod keys;
+pub mod logs;
 pub mod preview;
+mod remote;
 pub mod schema;
 pub mod serve;
+pub mod servers;
 mod table;
 pub mod test;
+pub mod token;
+pub mod users;
 
 /// The gate and the pass office in one small program.
 ///
@@ -45,7 +57,19 @@ enum Command {
     Test(test::TestArgs),
     Access(access::AccessArgs),
     Preview(preview::PreviewArgs),
+    Admin(admin::AdminArgs),
+    Token(token::TokenArgs),
+    Servers(servers::ServersArgs),
+    Clients(clients::ClientsArgs),
+    Users(users::UsersArgs),
+    Groups(groups::GroupsArgs),
+    Keys(keys::KeysArgs),
+    Logs(logs::LogsArgs),
+    Audit(audit::AuditArgs),
+    Api(api::ApiArgs),
     Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// How a command prints what it has found.
@@ -65,6 +89,11 @@ fn load(path: &Path) -> anyhow::Result<Settings> {
     })
 }
 
+/// The command line, as clap knows it.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -78,7 +107,19 @@ pub fn run() -> ExitCode {
         Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out),
         Command::Preview(args) => preview::run(&args, out),
+        Command::Admin(args) => admin::run(&args, out),
+        Command::Token(args) => token::run(&args, out),
+        Command::Servers(args) => servers::run(&args, out),
+        Command::Clients(args) => clients::run(&args, out),
+        Command::Users(args) => users::run(&args, out),
+        Command::Groups(args) => groups::run(&args, out),
+        Command::Keys(args) => keys::run(&args, out),
+        Command::Logs(args) => logs::run(&args, out),
+        Command::Audit(args) => audit::run(&args, out),
+        Command::Api(args) => api::run(&args, out),
         Command::Schema(args) => schema::run(&args, out).map_err(anyhow::Error::from),
+        Command::Completions(args) => completions::completions(&args, command(), out).map_err(anyhow::Error::from),
+        Command::Man(args) => completions::man(&args, command(), out),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever reads our output has read enough.
@@ -97,12 +138,10 @@ fn complain(text: &dyn Display) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -25,8 +25,10 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
 pub mod passwords;
@@ -34,6 +36,7 @@ mod peers;
 mod people;
 pub mod preview;
 mod revoke;
+mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
@@ -43,10 +46,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -98,6 +102,8 @@ pub struct Issuer {
     services: Services,
     peers: Peers,
     snapshot: ArcSwap<Snapshot>,
+    /// Where the management API is reached; at the public URL if nothing is said.
+    management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
     passwords: passwords::Passwords,
@@ -228,6 +234,7 @@ impl Issuer {
             services,
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
+            management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
             passwords: passwords::Passwords::default(),
             followed,

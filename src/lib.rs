@@ -40,6 +40,7 @@
 //! | what survives a restart? | [`store`] |
 //! | what does Envoy send and get? | [`envoy`] |
 //! | what does a client of the issuer get? | [`http`] |
+//! | what may which administrator do? | [`admin`] |
 //! | which keys may the file have? | [`config`], its schema by `scopegate schema` |
 //! | who can reach which route? | [`reach`] |
 //! | what do operators see? | [`telemetry`] |
@@ -79,6 +80,7 @@
 //! 6. [`policy`] judges client, scopes, authentication, key binding and condition.
 //! 7. [`envoy`] writes the answer, and one event goes to [`telemetry`].
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod authz;

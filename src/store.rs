@@ -10,6 +10,8 @@
 //! The gate never asks the store anything: what it needs is in memory ([`crate::revocation`],
 //! [`crate::keys`]), so that a store that is away costs no check.
 
+#[cfg(test)]
+pub(crate) mod failing;
 pub mod grants;
 pub mod memory;
 pub mod nodes;

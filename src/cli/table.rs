@@ -12,9 +12,9 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table without rows.
-    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
+    pub(crate) fn new<'h>(head: impl IntoIterator<Item = &'h str>) -> Self {
         Self {
-            head: head.map(str::to_owned).to_vec(),
+            head: head.into_iter().map(str::to_owned).collect(),
             rows: Vec::new(),
         }
     }

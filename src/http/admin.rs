@@ -11,10 +11,58 @@
 //! is what the answer says, for every answer holds the whole object. A member that would *narrow* who gets in,
 //! and that we cannot honour, is refused by the resource that it belongs to, never ignored.
 
+mod apps;
+mod assignments;
+mod authorization_servers;
+mod caller;
+mod claims;
+mod credentials;
 pub(super) mod error;
 pub(super) mod etag;
+mod grants;
+mod groups;
+mod keys;
+mod logs;
 pub(super) mod paging;
+mod policies;
+mod preview;
 pub(super) mod request;
+mod rules;
+mod scopes;
+mod seat;
+mod tokens;
+mod users;
+mod wire;
+
+use axum::Router;
+use axum::middleware::from_fn;
+
+use crate::admin::Administration;
+use crate::http::admin::error::ApiError;
+
+/// Everything below `/api/v1`.
+pub(super) fn router(administration: Administration) -> Router {
+    Router::new()
+        .merge(authorization_servers::routes())
+        .merge(scopes::routes())
+        .merge(claims::routes())
+        .merge(policies::routes())
+        .merge(rules::routes())
+        .merge(keys::routes())
+        .merge(tokens::routes())
+        .merge(preview::routes())
+        .merge(apps::routes())
+        .merge(assignments::routes())
+        .merge(credentials::routes())
+        .merge(grants::routes())
+        .merge(groups::routes())
+        .merge(logs::routes())
+        .merge(users::routes())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
+}
 
 #[cfg(test)]
 mod tests;

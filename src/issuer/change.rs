@@ -261,8 +261,8 @@ impl Issuer {
     }
 
     async fn end_grants(&self, grants: &GrantSelector, at: Timestamp) -> Result<(), StoreError> {
-        let ended = self.services.store.store.revoke_grants(grants, at, &[], &[]).await;
-        not_kept_yet(ended).map(|_| ())
+        self.services.store.store.revoke_grants(grants, at, &[], &[]).await?;
+        Ok(())
     }
 }
 
@@ -347,7 +347,7 @@ pub(super) async fn read_directory(services: &Services, declared: &IssuerDeclara
     let generation = generation(services).await?;
     let mut objects = Vec::new();
     for kind in ObjectKind::ALL {
-        objects.extend(not_kept_yet(services.store.store.objects(kind).await)?);
+        objects.extend(services.store.store.objects(kind).await?);
     }
     let surroundings = Surroundings {
         declared,
@@ -357,15 +357,7 @@ pub(super) async fn read_directory(services: &Services, declared: &IssuerDeclara
 }
 
 async fn generation(services: &Services) -> Result<i64, StoreError> {
-    not_kept_yet(services.store.store.objects_generation().await)
-}
-
-/// A store that keeps no objects yet has none.
-fn not_kept_yet<T: Default>(answer: Result<T, StoreError>) -> Result<T, StoreError> {
-    match answer {
-        Err(StoreError::Corrupt("this store does not keep that yet")) => Ok(T::default()),
-        answer => answer,
-    }
+    services.store.store.objects_generation().await
 }
 
 fn undeclared_event(principal: &Principal, at: Timestamp) -> AuditEvent {

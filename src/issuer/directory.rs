@@ -32,7 +32,7 @@ use crate::oauth::schema::UserSchema;
 use crate::store::objects::{ObjectKind, StoredObject};
 
 pub(super) use changing::{Principal, Refused, Tentative};
-pub(super) use compiling::Surroundings;
+pub(super) use compiling::{Surroundings, secret_context};
 
 /// A new identifier, unguessable and never given again.
 #[must_use]
@@ -60,6 +60,20 @@ pub struct Managed<D, C = ()> {
 }
 
 impl<D, C> Managed<D, C> {
+    /// What the file declares, as if it were administered: it has no revision and no time.
+    #[must_use]
+    pub fn of_file(id: &str, document: D) -> Self {
+        Self {
+            id: id.to_owned(),
+            revision: 0,
+            created_at: Timestamp::from_unix_seconds(0),
+            updated_at: Timestamp::from_unix_seconds(0),
+            document,
+            compiled: None,
+            findings: Vec::new(),
+        }
+    }
+
     /// Whether it is set aside: it does nothing.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -11,14 +11,12 @@ use serde_json::json;
 use crate::audit::{AuditKind, AuditSink as _};
 use crate::issuer::fixture::{TestIssuer, quick_bank, settings};
 use crate::issuer::{Document, Failure, FormRequest, Issuer, Journal, StartError, TokenAnswer};
-use crate::model::id::AuthorizationServerId;
-use crate::model::time::Timestamp;
 use crate::oauth::sample::{bank, claim, policy, rule, server_id, text};
-use crate::revocation::Revocation;
+use crate::store::Store;
+use crate::store::failing::FailingStore;
 use crate::store::memory::MemoryStore;
 use crate::store::seal::SealingKey;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Changed, Cursor, KeyChange, Store, StoreError, StoreFuture, StoredKey};
 
 const CREDENTIALS: &str = "grant_type=client_credentials&client_id=nightly-batch&client_secret=secret";
 
@@ -504,70 +502,14 @@ async fn the_metadata_lists_what_is_built_and_nothing_else() {
     assert!(test.issuer.metadata("nowhere", Document::OpenidConfiguration).is_none());
 }
 
-/// A store whose disk is full.
-struct FullStore(MemoryStore);
-
-fn full<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
-    Box::pin(std::future::ready(Err(StoreError::Unavailable(
-        "the disk is full".into(),
-    ))))
-}
-
-impl crate::store::grants::GrantStore for FullStore {}
-impl crate::store::objects::ObjectStore for FullStore {}
-impl crate::store::objects::DirectoryStore for FullStore {}
-impl crate::store::objects::AuditStore for FullStore {}
-impl crate::store::nodes::NodeStore for FullStore {
-    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
-        self.0.heads()
-    }
-    fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.0.meta(name)
-    }
-    fn keep_meta<'a>(&'a self, name: &'a str, value: &'a [u8]) -> StoreFuture<'a, Vec<u8>> {
-        self.0.keep_meta(name, value)
-    }
-}
-
-impl Store for FullStore {
-    fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
-        self.0.keys(server)
-    }
-    fn change_keys<'a>(
-        &'a self,
-        server: &'a AuthorizationServerId,
-        changes: &'a [KeyChange],
-        audit: &'a [crate::audit::AuditEvent],
-    ) -> StoreFuture<'a, Changed> {
-        self.0.change_keys(server, changes, audit)
-    }
-    fn raise_lifetime<'a>(&'a self, _: &'a AuthorizationServerId, _: Duration) -> StoreFuture<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-    fn revoke<'a>(&'a self, _: &'a Revocation, _: &'a crate::audit::AuditEvent) -> StoreFuture<'a, Cursor> {
-        full()
-    }
-    fn revocations_after(&self, _: Cursor, _: u32) -> StoreFuture<'_, Vec<(Cursor, Revocation)>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-    fn append_audit<'a>(&'a self, _: &'a [crate::audit::AuditEvent]) -> StoreFuture<'a, ()> {
-        full()
-    }
-    fn audit_of_error<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Vec<crate::audit::AuditEvent>> {
-        full()
-    }
-    fn prune(&self, _: Timestamp) -> StoreFuture<'_, u64> {
-        full()
-    }
-}
-
 #[tokio::test]
 async fn a_revocation_that_cannot_be_kept_is_not_acknowledged_and_minting_goes_on() {
-    let store = Arc::new(FullStore(MemoryStore::new()));
-    let test = TestIssuer::on(quick_bank(), store, Arc::new(SealingKey::generate().0))
+    let store = Arc::new(FailingStore::over(MemoryStore::new()));
+    let test = TestIssuer::on(quick_bank(), store.clone(), Arc::new(SealingKey::generate().0))
         .await
         .expect("starts");
     let token = mint(&test.issuer).await;
+    store.fail_after(0);
     let failure = revoke(&test.issuer, token.access_token.expose_secret())
         .await
         .expect_err("not acknowledged");
@@ -575,4 +517,8 @@ async fn a_revocation_that_cannot_be_kept_is_not_acknowledged_and_minting_goes_o
     assert!(!failure.error.description().contains("disk"));
     test.issuer.tend_once().await;
     mint(&test.issuer).await;
+    store.recover();
+    revoke(&test.issuer, token.access_token.expose_secret())
+        .await
+        .expect("acknowledged");
 }

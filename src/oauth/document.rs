@@ -100,6 +100,9 @@ impl IdPrefix {
     }
 
     /// An identifier: the prefix, and 17 letters or digits of these random bytes (101 bits).
+    ///
+    /// # Panics
+    /// Never: a remainder of 62 is a place in the alphabet.
     #[must_use]
     pub fn identifier(self, random: u128) -> String {
         const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -19,7 +19,7 @@ use std::fmt;
 use crate::oauth::declared::ClientKind;
 use crate::oauth::document::ClientDocument;
 
-pub use reading::{Reading, read};
+pub use reading::{Reading, key as read_key, read};
 pub use showing::{response_types, show};
 
 /// The most keys that a client has (okta-model section 1).

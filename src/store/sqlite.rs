@@ -140,6 +140,12 @@ impl SqliteStore {
         self.writer.close().await;
     }
 
+    /// The statements that must not read a whole table, however large it is.
+    #[cfg(test)]
+    pub(super) fn statements_that_look_up() -> Vec<&'static str> {
+        [grants::statements(), prune::statements(), directory::statements()].concat()
+    }
+
     /// How the writing connection is set up: journal mode, synchronous, foreign keys.
     #[cfg(test)]
     pub(super) async fn writer_settings(&self) -> Result<[String; 3], StoreError> {

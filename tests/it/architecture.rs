@@ -62,11 +62,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "trust",
         ],
     ),
+    // What administrators may do, and do.
+    (
+        "admin",
+        &[
+            "model",
+            "clock",
+            "entropy",
+            "oauth",
+            "issuer",
+            "revocation",
+            "store",
+            "audit",
+        ],
+    ),
     // The adapters: they never import each other.
     ("envoy", &["model", "clock", "entropy", "policy", "authz"]),
     (
         "http",
-        &["model", "clock", "entropy", "jose", "oauth", "issuer", "admin"],
+        &[
+            "model", "clock", "entropy", "jose", "oauth", "issuer", "admin", "audit", "store",
+        ],
     ),
     ("net", &["model", "clock", "trust"]),
     ("telemetry", &["model", "clock", "entropy"]),

@@ -1,6 +1,8 @@
 //! The operator's tools, as the built program: what they print, and how they end.
 
+mod audit;
 mod preview;
+mod token;
 
 use std::process::{Command, Output};
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::admin::AdminError;
 use crate::entropy;
 use crate::http::reply;
 
@@ -156,12 +157,6 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "SG0000005", text)
     }
 
-    /// Too much at once.
-    pub(in crate::http) fn rate_limited() -> Self {
-        let text = "API call exceeded rate limit due to too many requests.";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "E0000047", text)
-    }
-
     /// Our fault. The cause goes to the log under the id that the answer has.
     pub(in crate::http) fn internal(cause: &dyn std::error::Error) -> Self {
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "E0000009", "Internal Server Error");
@@ -174,15 +169,23 @@ impl ApiError {
         self.0.causes.push(cause.into());
         self
     }
+}
 
-    /// The `errorId`: also that of the audit record, where there is one.
-    pub(in crate::http) fn id(&self) -> &str {
-        &self.0.id
-    }
-
-    /// The status.
-    pub(in crate::http) fn status(&self) -> StatusCode {
-        self.0.status
+/// One match, so that a new reason needs an answer.
+impl From<AdminError> for ApiError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Token(_) => Self::unauthorized(true),
+            AdminError::Scope(scope) => Self::insufficient_scope(&scope),
+            AdminError::Role => Self::forbidden().because("no role of the administrator lets it do this here"),
+            AdminError::NotFound { kind, id } => Self::not_found(kind, &id),
+            AdminError::ReadOnly { kind, id } => Self::read_only(kind, &id),
+            AdminError::Precondition => Self::precondition_failed(),
+            AdminError::Invalid { object, causes } => Self::validation(object, causes),
+            AdminError::State(cause) => Self::not_in_this_state(cause),
+            AdminError::Contended => Self::conflict("somebody else changes it again and again"),
+            AdminError::Internal(cause) => Self::internal(&*cause),
+        }
     }
 }
 

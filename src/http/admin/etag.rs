@@ -22,11 +22,8 @@ pub(in crate::http) struct EntityTag(String);
 impl EntityTag {
     /// The tag of an answer.
     pub(in crate::http) fn of(object: &Value) -> Self {
-        Self::of_text(&object.to_string())
-    }
-
-    fn of_text(text: &str) -> Self {
-        Self(format!("\"{}\"", Digest::of(text.as_bytes()).to_base64url()))
+        let digest = Digest::of(object.to_string().as_bytes());
+        Self(format!("\"{}\"", digest.to_base64url()))
     }
 
     /// The text of the header.
@@ -93,13 +90,21 @@ impl<S: Send + Sync> FromRequestParts<S> for DryRun {
 
 /// The answer that holds one object, with its tag.
 pub(in crate::http) fn object(status: StatusCode, object: &Value) -> Response {
-    let text = object.to_string();
-    let tag = EntityTag::of_text(&text);
-    let mut response = reply::document(status, text);
+    object_with(status, object, &EntityTag::of(object))
+}
+
+/// The answer that holds an object and more than is ever read again: the tag is the object's.
+pub(in crate::http) fn object_with(status: StatusCode, object: &Value, tag: &EntityTag) -> Response {
+    let mut response = reply::document(status, object.to_string());
     if let Ok(value) = HeaderValue::from_str(tag.as_str()) {
         response.headers_mut().insert(header::ETAG, value);
     }
     response
+}
+
+/// The answer of a lifecycle operation: an empty object, as Okta's.
+pub(in crate::http) fn empty_object() -> Response {
+    reply::document(StatusCode::OK, "{}".to_owned())
 }
 
 /// The answer of an operation that has nothing to say.

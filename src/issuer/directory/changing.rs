@@ -229,7 +229,7 @@ fn place(change: &ObjectChange) -> (ObjectKind, &str) {
 /// the assignments of clients. A group that a rule names is not taken out of it: a rule that names nobody is for
 /// anybody, and the compiler refuses the removal instead.
 fn following(base: &Directory, changes: &[ObjectChange], at: Timestamp) -> Vec<ObjectChange> {
-    let changed: BTreeSet<(ObjectKind, &str)> = changes.iter().map(place).collect();
+    let spoken_of: BTreeSet<(ObjectKind, &str)> = changes.iter().map(place).collect();
     let removed = |of: ObjectKind| -> BTreeSet<&str> {
         let removals = changes.iter().filter_map(|change| match change {
             ObjectChange::Remove { kind, id, .. } if *kind == of => Some(id.as_str()),
@@ -251,7 +251,7 @@ fn following(base: &Directory, changes: &[ObjectChange], at: Timestamp) -> Vec<O
         {
             listed.retain(|id| !clients.contains(id.as_str()));
         }
-        if document != server.document && !changed.contains(&(ObjectKind::AuthorizationServer, &server.id)) {
+        if document != server.document && !spoken_of.contains(&(ObjectKind::AuthorizationServer, &server.id)) {
             following.push(replace(ObjectKind::AuthorizationServer, server, &document, at));
         }
     }
@@ -259,13 +259,13 @@ fn following(base: &Directory, changes: &[ObjectChange], at: Timestamp) -> Vec<O
         let mut document = client.document.clone();
         let stays = |assignment: &AssignmentDocument| !groups.contains(assignment.id.as_str());
         document.groups.retain(stays);
-        if document != client.document && !changed.contains(&(ObjectKind::Client, &client.id)) {
+        if document != client.document && !spoken_of.contains(&(ObjectKind::Client, &client.id)) {
             following.push(replace(ObjectKind::Client, client, &document, at));
         }
     }
     for role in base.roles.values() {
         let of = |id: &&str| ClientId::parse(id).is_ok_and(|id| role.document.assignee.is_client(&id));
-        if clients.iter().any(of) && !changed.contains(&(ObjectKind::RoleBinding, &role.id)) {
+        if clients.iter().any(of) && !spoken_of.contains(&(ObjectKind::RoleBinding, &role.id)) {
             following.push(ObjectChange::Remove {
                 kind: ObjectKind::RoleBinding,
                 id: role.id.clone(),

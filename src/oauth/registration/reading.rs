@@ -453,7 +453,10 @@ fn inferred(method: Option<&str>, grants: Option<&[String]>, uris: &[String]) ->
 }
 
 /// One public key, with the identifier that it has if it is known.
-pub(crate) fn key(jwk: &Value, known: &[KeyDocument], reading: &Reading<'_>) -> Result<KeyDocument, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn key(jwk: &Value, known: &[KeyDocument], reading: &Reading<'_>) -> Result<KeyDocument, String> {
     let mut members = jwk.as_object().cloned().ok_or("a JSON object is expected")?;
     // What Okta's API says of a key besides.
     for described in ["id", "status", "created", "lastUpdated", "_links"] {

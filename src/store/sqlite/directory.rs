@@ -21,6 +21,14 @@ const BY_PREFIX: &str = "SELECT * FROM directory_user
     WHERE login >= ?1 AND login < ?1 || char(1114111) AND substr(login, 1, length(?1)) = ?1 AND id > ?2
     ORDER BY id LIMIT ?3";
 
+const MEMBERS: &str = "SELECT directory_user.* FROM membership JOIN directory_user ON id = user_id
+    WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?";
+
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![BY_PREFIX, MEMBERS]
+}
+
 impl DirectoryStore for SqliteStore {
     fn user<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<UserRecord>> {
         Box::pin(async move {
@@ -88,15 +96,12 @@ impl DirectoryStore for SqliteStore {
         limit: u32,
     ) -> StoreFuture<'a, Vec<UserRecord>> {
         Box::pin(async move {
-            let rows = sqlx::query(
-                "SELECT directory_user.* FROM membership JOIN directory_user ON id = user_id
-                 WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?",
-            )
-            .bind(group)
-            .bind(after.map_or("", UserId::as_str))
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
+            let rows = sqlx::query(MEMBERS)
+                .bind(group)
+                .bind(after.map_or("", UserId::as_str))
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await?;
             rows.iter().map(user).collect()
         })
     }

@@ -90,6 +90,13 @@ impl Selected {
     }
 }
 
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    let selected = [OF_USER, OF_CLIENT].map(|selected| [selected.select, selected.revoke]);
+    let one = [ROTATE, SELECT_ONE, SELECT_ONE_LIVE, REVOKE_ONE];
+    [&one[..], selected.as_flattened()].concat()
+}
+
 /// Keeps a new grant, in the transaction of what it came of.
 pub(super) async fn insert(connection: &mut SqliteConnection, grant: &GrantRecord) -> Result<(), StoreError> {
     let (binding, bound_to) = match &grant.binding {

@@ -84,3 +84,9 @@ fn rules(now: Timestamp) -> [Rule; 6] {
         ),
     ]
 }
+
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    let rules = rules(Timestamp::from_unix_seconds(0));
+    rules.iter().map(|rule| rule.statement).collect()
+}

@@ -298,6 +298,11 @@ impl Scopegate {
         self.folder.path()
     }
 
+    /// A text with the default ports, with its own ports instead.
+    pub(crate) fn with_ports(&self, text: &str) -> String {
+        with_ports(text, self.ports)
+    }
+
     /// The URL of an endpoint of one authorization server.
     pub(crate) fn issuer_url(&self, server: &str, endpoint: &str) -> String {
         format!("https://{}/oauth2/{server}/{endpoint}", self.ports.issuer)

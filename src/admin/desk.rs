@@ -1,0 +1,246 @@
+//! Where an administrator's request is worked on: who asks, when, and whether for good.
+//!
+//! A change is read, edited, checked and stored by compare-and-swap; who is overtaken does it again on what is there
+//! now, so that two administrators who change different things do not see each other. A caller that named a state
+//! (`If-Match`) is told instead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::admin::{Action, AdminError, Administration, Administrator, Place, Resource};
+use crate::audit::{AuditEvent, AuditKind, AuditTarget};
+use crate::issuer::Issuer;
+use crate::issuer::change::{Applied, Change, ChangeError};
+use crate::model::event::Event;
+use crate::model::id::{ClientId, GrantId, UserId};
+use crate::model::time::Timestamp;
+use crate::oauth::refresh::GrantRecord;
+use crate::revocation::Revocation;
+use crate::store::Store;
+use crate::store::grants::GrantSelector;
+
+/// How often a change is tried again that somebody else overtook.
+pub(super) const TRIES: usize = 5;
+
+/// How many grants are read at a time.
+const GRANTS_PAGE: u32 = 500;
+
+/// One request of an administrator.
+#[derive(Debug)]
+#[must_use]
+pub struct Desk<'a> {
+    pub(super) administration: &'a Administration,
+    /// Who asks: for the audit log.
+    actor: String,
+    /// Whether it may touch what holds a role.
+    pub(super) may_give_roles: bool,
+    /// Everything is checked, and nothing is changed.
+    pub(super) dry_run: bool,
+}
+
+/// What something was done to, and what it was before and after.
+pub(super) struct Told<'t> {
+    pub(super) kind: AuditKind,
+    pub(super) target: &'static str,
+    pub(super) id: &'t str,
+    pub(super) before: Value,
+    pub(super) after: Value,
+}
+
+impl<'a> Desk<'a> {
+    /// For an administrator who may do this to objects of this kind.
+    ///
+    /// # Errors
+    /// [`AdminError::Scope`] or [`AdminError::Role`] for who may not.
+    pub fn of(
+        administration: &'a Administration,
+        who: &Administrator,
+        action: Action,
+        resource: Resource,
+    ) -> Result<Self, AdminError> {
+        who.may(action, resource, Place::Everywhere)?;
+        Ok(Self {
+            administration,
+            actor: who.client().to_string(),
+            may_give_roles: who.is_super(),
+            // Who may only read changes nothing, whatever is called.
+            dry_run: action == Action::Read,
+        })
+    }
+
+    /// For what a client does to itself, or the program by itself; neither touches what holds a role.
+    pub fn of_itself(administration: &'a Administration, actor: &str) -> Self {
+        Self {
+            administration,
+            actor: actor.to_owned(),
+            may_give_roles: false,
+            dry_run: false,
+        }
+    }
+
+    /// The same, and everything is checked and nothing changed.
+    pub fn dry(mut self, dry_run: bool) -> Self {
+        self.dry_run |= dry_run;
+        self
+    }
+
+    pub(super) fn issuer(&self) -> &'a Issuer {
+        self.administration.issuer()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.administration.now()
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.issuer().services().store.store
+    }
+
+    /// What the audit log says of a change. Neither side holds a secret: it is made of what the API shows.
+    pub(super) fn event(&self, told: Told<'_>) -> AuditEvent {
+        let mut detail = serde_json::Map::new();
+        for (name, value) in [("before", told.before), ("after", told.after)] {
+            if !value.is_null() {
+                detail.insert(name.to_owned(), value);
+            }
+        }
+        AuditEvent {
+            at: self.now(),
+            kind: told.kind,
+            server: None,
+            client: None,
+            error_id: None,
+            actor: Some(self.actor.clone()),
+            target: Some(AuditTarget {
+                kind: told.target.to_owned(),
+                id: told.id.to_owned(),
+            }),
+            detail: Value::Object(detail),
+        }
+    }
+
+    /// Makes a change of objects, or says that somebody else was first.
+    pub(super) async fn change(&self, object: &'static str, change: Change) -> Result<Option<Applied>, AdminError> {
+        match self.issuer().change(change, self.dry_run).await {
+            Ok(applied) => Ok(Some(applied)),
+            Err(ChangeError::Overtaken) => Ok(None),
+            Err(error) => Err(AdminError::of_change(object, error)),
+        }
+    }
+
+    /// Puts revocations in force that the store has taken over.
+    pub(super) fn put_in_force(&self, revocations: &[Revocation]) {
+        let services = self.issuer().services();
+        for revocation in revocations {
+            let kind = revocation.kind();
+            services.revocations.revoke(revocation.clone());
+            services.events.record(&Event::Revoked { kind });
+        }
+    }
+
+    /// Every live grant of this sort.
+    pub(super) async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
+        let mut found = Vec::new();
+        let mut after: Option<GrantId> = None;
+        loop {
+            let page = self.store().grants(which, after.as_ref(), GRANTS_PAGE).await?;
+            let full = page.len() >= GRANTS_PAGE as usize;
+            after = page.last().map(|grant| grant.id.clone());
+            found.extend(page);
+            if !full {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Ends grants with their refresh and access tokens, and gives how many. One that began while we looked is ended
+    /// too: its tokens are revoked in a second round.
+    pub(super) async fn end_grants(&self, which: &GrantSelector, events: &[AuditEvent]) -> Result<usize, AdminError> {
+        let grants = self.all_grants(which).await?;
+        if self.dry_run {
+            return Ok(grants.len());
+        }
+        let at = self.now();
+        let session = |grant: &GrantRecord| Revocation::Session {
+            server: grant.server.clone(),
+            session: grant.id.to_string(),
+            before: at,
+        };
+        let revocations: Vec<Revocation> = grants.iter().map(session).collect();
+        let ended = self.store().revoke_grants(which, at, &revocations, events).await?;
+        self.put_in_force(&revocations);
+        let known: BTreeSet<&GrantId> = grants.iter().map(|grant| &grant.id).collect();
+        for id in ended.iter().filter(|id| !known.contains(id)) {
+            if let Some(late) = self.store().grant(id).await? {
+                let revocation = session(&late);
+                let event = self.event(Told {
+                    kind: AuditKind::GrantRevoked,
+                    target: "Grant",
+                    id: id.as_str(),
+                    before: Value::Null,
+                    after: Value::Null,
+                });
+                self.store().revoke(&revocation, &event).await?;
+                self.put_in_force(&[revocation]);
+            }
+        }
+        for event in events {
+            crate::audit::log(event);
+        }
+        Ok(ended.len())
+    }
+
+    /// Ends the grants of users at a client that may not use it any more. `only` looks at one user alone.
+    pub(super) async fn end_unassigned(&self, client: &ClientId, only: Option<&UserId>) -> Result<(), AdminError> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let which = GrantSelector::Where {
+            server: None,
+            client: Some(client.clone()),
+            user: only.cloned(),
+        };
+        let users: BTreeSet<UserId> = self
+            .all_grants(&which)
+            .await?
+            .into_iter()
+            .filter_map(|grant| grant.user)
+            .collect();
+        for user in users {
+            if self.is_assigned(client, &user).await? {
+                continue;
+            }
+            let which = GrantSelector::Where {
+                server: None,
+                client: Some(client.clone()),
+                user: Some(user.clone()),
+            };
+            let event = self.event(Told {
+                kind: AuditKind::GrantRevoked,
+                target: "User",
+                id: user.as_str(),
+                before: Value::Null,
+                after: json!({ "client_id": client.as_str(), "reason": "the user is not assigned to the client any more" }),
+            });
+            self.end_grants(&which, &[event]).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_assigned(&self, client: &ClientId, user: &UserId) -> Result<bool, AdminError> {
+        let directory = self.issuer().directory();
+        // A client of the file has its assignments there, by names that no request of ours changes.
+        let Some(client) = directory.client(client.as_str()) else {
+            return Ok(true);
+        };
+        let document = &client.document;
+        if document.users.iter().any(|assigned| assigned.id == user.as_str()) {
+            return Ok(true);
+        }
+        let groups = self.store().groups_of(user).await?;
+        Ok(document.groups.iter().any(|assigned| groups.contains(&assigned.id)))
+    }
+}

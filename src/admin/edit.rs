@@ -1,0 +1,216 @@
+//! How an authorization server is made, changed and deleted, with what the audit log says of it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::admin::{Action, AdminError, Administration, Administrator, Place, Resource};
+use crate::audit::{AuditEvent, AuditKind, AuditTarget};
+use crate::issuer::change::{Applied, Change, ChangeError};
+use crate::issuer::directory::{ManagedServer, new_id};
+use crate::model::id::{AuthorizationServerId, ClientId};
+use crate::model::time::Timestamp;
+use crate::oauth::document::{Document as _, IdPrefix, ServerDocument};
+use crate::store::objects::{ObjectChange, ObjectKind, StoredObject};
+
+/// How often an edit is asked again when somebody else was first.
+const ATTEMPTS_MAX: usize = 5;
+
+/// What the audit log says of a change.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    /// What was done.
+    pub kind: AuditKind,
+    /// What it was done to: a kind of object, and an identifier.
+    pub target: (&'static str, String),
+    /// At which authorization server.
+    pub server: Option<AuthorizationServerId>,
+    /// As which client, where it was done to one.
+    pub client: Option<ClientId>,
+    /// How the object was.
+    pub before: Value,
+    /// How it is.
+    pub after: Value,
+}
+
+impl Deed {
+    /// The entry: what this administrator did, and when.
+    #[must_use]
+    pub fn event(self, who: &Administrator, at: Timestamp) -> AuditEvent {
+        let (kind, id) = self.target;
+        AuditEvent {
+            at,
+            kind: self.kind,
+            server: self.server,
+            client: self.client,
+            error_id: None,
+            actor: Some(who.client().to_string()),
+            target: Some(AuditTarget {
+                kind: kind.to_owned(),
+                id,
+            }),
+            detail: json!({ "before": self.before, "after": self.after }),
+        }
+    }
+}
+
+/// Which authorization server is edited, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerEdit<'a> {
+    /// The server.
+    pub id: &'a str,
+    /// What of it.
+    pub resource: Resource,
+    /// Everything is checked, and nothing is changed.
+    pub dry_run: bool,
+}
+
+impl Administration {
+    /// Makes an authorization server.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn create_server(
+        &self,
+        who: &Administrator,
+        document: ServerDocument,
+        dry_run: bool,
+    ) -> Result<(Arc<ManagedServer>, Applied), AdminError> {
+        who.may(Action::Manage, Resource::AuthorizationServers, Place::Everywhere)?;
+        let (id, at) = (new_id(IdPrefix::Server), self.now());
+        let deed = Deed {
+            kind: AuditKind::ServerCreated,
+            target: ("AuthorizationServer", id.clone()),
+            server: AuthorizationServerId::parse(&id).ok(),
+            client: None,
+            before: Value::Null,
+            after: document.body(),
+        };
+        let object = StoredObject {
+            kind: ObjectKind::AuthorizationServer,
+            id: id.clone(),
+            revision: 1,
+            body: document.body(),
+            created_at: at,
+            updated_at: at,
+        };
+        let change = Change {
+            changes: vec![ObjectChange::Insert(object)],
+            audit: vec![deed.event(who, at)],
+            ..Change::default()
+        };
+        let applied = self.issuer().change(change, dry_run).await;
+        let applied = applied.map_err(|error| AdminError::of_change("authorizationServer", error))?;
+        let made = applied.directory.server(&id).cloned();
+        let made = made.ok_or_else(|| AdminError::Internal("a server that was made is not there".into()))?;
+        Ok((made, applied))
+    }
+
+    /// Edits an authorization server. `edit` is a function of the state that it decides upon, and gives what the
+    /// audit log says; it is asked again if somebody else was first.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn edit_server<T, F>(
+        &self,
+        who: &Administrator,
+        request: ServerEdit<'_>,
+        mut edit: F,
+    ) -> Result<(T, Arc<ManagedServer>), AdminError>
+    where
+        F: FnMut(&Arc<ManagedServer>, &mut ServerDocument, Timestamp) -> Result<(T, Deed), AdminError> + Send,
+        T: Send,
+    {
+        let ServerEdit { id, resource, dry_run } = request;
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.writable_server(who, resource, id)?;
+            let at = self.now();
+            let mut document = seen.document.clone();
+            let (answer, mut deed) = edit(&seen, &mut document, at)?;
+            deed.server = AuthorizationServerId::parse(id).ok();
+            if document == seen.document {
+                return Ok((answer, seen));
+            }
+            let change = Change {
+                changes: vec![ObjectChange::Replace {
+                    kind: ObjectKind::AuthorizationServer,
+                    id: id.to_owned(),
+                    from: seen.revision,
+                    body: document.body(),
+                    at,
+                }],
+                audit: vec![deed.event(who, at)],
+                ..Change::default()
+            };
+            match self.issuer().change(change, dry_run).await {
+                Ok(applied) => {
+                    let server = applied.directory.server(id).cloned();
+                    return Ok((
+                        answer,
+                        server.ok_or_else(|| AdminError::not_found("AuthorizationServer", id))?,
+                    ));
+                }
+                Err(ChangeError::Overtaken) => {}
+                Err(error) => return Err(AdminError::of_change("authorizationServer", error)),
+            }
+        }
+        Err(AdminError::Contended)
+    }
+
+    /// Deletes an authorization server: its tokens are dead when this returns. `check` is asked about the state that
+    /// is deleted.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn delete_server<F>(
+        &self,
+        who: &Administrator,
+        id: &str,
+        check: F,
+        dry_run: bool,
+    ) -> Result<(), AdminError>
+    where
+        F: Fn(&Arc<ManagedServer>) -> Result<(), AdminError> + Send,
+    {
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.writable_server(who, Resource::AuthorizationServers, id)?;
+            check(&seen)?;
+            let deed = Deed {
+                kind: AuditKind::ServerDeleted,
+                target: ("AuthorizationServer", id.to_owned()),
+                server: AuthorizationServerId::parse(id).ok(),
+                client: None,
+                before: seen.document.body(),
+                after: Value::Null,
+            };
+            let change = Change {
+                changes: vec![ObjectChange::Remove {
+                    kind: ObjectKind::AuthorizationServer,
+                    id: id.to_owned(),
+                    from: seen.revision,
+                }],
+                audit: vec![deed.event(who, self.now())],
+                ..Change::default()
+            };
+            match self.issuer().change(change, dry_run).await {
+                Ok(_) => return Ok(()),
+                Err(ChangeError::Overtaken) => {}
+                Err(error) => return Err(AdminError::of_change("authorizationServer", error)),
+            }
+        }
+        Err(AdminError::Contended)
+    }
+
+    fn writable_server(
+        &self,
+        who: &Administrator,
+        resource: Resource,
+        id: &str,
+    ) -> Result<Arc<ManagedServer>, AdminError> {
+        let listed = self.server(who, Action::Manage, resource, id)?;
+        if listed.in_file {
+            return Err(AdminError::read_only("AuthorizationServer", id));
+        }
+        Ok(listed.object)
+    }
+}

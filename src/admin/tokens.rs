@@ -1,0 +1,182 @@
+//! Who has refresh tokens at an authorization server, and their end.
+//!
+//! What Okta calls a refresh token here is a grant: it keeps its identifier through every rotation, and its end is the
+//! end of the access tokens that came of it.
+
+use std::collections::BTreeSet;
+
+use crate::admin::{Action, AdminError, Administration, Administrator, Deed, Resource};
+use crate::audit::AuditKind;
+use crate::model::id::{AuthorizationServerId, ClientId, GrantId};
+use crate::oauth::refresh::GrantRecord;
+use crate::revocation::Revocation;
+use crate::store::grants::GrantSelector;
+
+/// How many grants are read at a time.
+const PAGE: u32 = 200;
+
+/// How many grants are looked through for the clients that have some.
+const LOOKED_THROUGH_MAX: usize = 20_000;
+
+impl Administration {
+    /// The clients that have refresh tokens at a server, by identifier.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn clients_with_tokens(&self, who: &Administrator, server: &str) -> Result<Vec<ClientId>, AdminError> {
+        self.server(who, Action::Read, Resource::AuthorizationServers, server)?;
+        let which = selector(server, None)?;
+        let (mut found, mut after, mut seen) = (BTreeSet::new(), None, 0);
+        loop {
+            let store = &self.issuer().services().store.store;
+            let page = store.grants(&which, after.as_ref(), PAGE).await?;
+            seen += page.len();
+            let Some(last) = page.last() else { break };
+            after = Some(last.id.clone());
+            found.extend(page.into_iter().map(|grant| grant.client));
+            if seen > LOOKED_THROUGH_MAX {
+                break;
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// The refresh tokens of a client at a server after this one.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn tokens(
+        &self,
+        who: &Administrator,
+        server: &str,
+        client: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<GrantRecord>, AdminError> {
+        self.server(who, Action::Read, Resource::AuthorizationServers, server)?;
+        let after = after.and_then(|id| GrantId::parse(id).ok());
+        let which = selector(server, Some(client))?;
+        let store = &self.issuer().services().store.store;
+        Ok(store.grants(&which, after.as_ref(), limit).await?)
+    }
+
+    /// One refresh token.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn token(
+        &self,
+        who: &Administrator,
+        server: &str,
+        client: &str,
+        id: &str,
+    ) -> Result<GrantRecord, AdminError> {
+        self.server(who, Action::Read, Resource::AuthorizationServers, server)?;
+        self.live_token(server, client, id).await
+    }
+
+    /// Ends one refresh token, with its access tokens.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn revoke_token(
+        &self,
+        who: &Administrator,
+        server: &str,
+        client: &str,
+        id: &str,
+        dry_run: bool,
+    ) -> Result<(), AdminError> {
+        self.server(who, Action::Manage, Resource::AuthorizationServers, server)?;
+        let grant = self.live_token(server, client, id).await?;
+        if dry_run { Ok(()) } else { self.end(who, &grant).await }
+    }
+
+    /// Ends every refresh token of a client at a server.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn revoke_tokens(
+        &self,
+        who: &Administrator,
+        server: &str,
+        client: &str,
+        dry_run: bool,
+    ) -> Result<(), AdminError> {
+        self.server(who, Action::Manage, Resource::AuthorizationServers, server)?;
+        if dry_run {
+            return Ok(());
+        }
+        let which = selector(server, Some(client))?;
+        // From the start each time: what is ended is no more among the live ones.
+        loop {
+            let page = self.issuer().services().store.store.grants(&which, None, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for grant in page {
+                self.end(who, &grant).await?;
+            }
+        }
+    }
+
+    async fn live_token(&self, server: &str, client: &str, id: &str) -> Result<GrantRecord, AdminError> {
+        let unknown = || AdminError::not_found("OAuth2RefreshToken", id);
+        let grant_id = GrantId::parse(id).map_err(|_| unknown())?;
+        let grant = self.issuer().services().store.store.grant(&grant_id).await?;
+        let now = self.now();
+        let is_meant = |grant: &GrantRecord| {
+            grant.server.as_str() == server
+                && grant.client.as_str() == client
+                && grant.revoked_at.is_none()
+                && grant.expires_at > now
+        };
+        grant.filter(is_meant).ok_or_else(unknown)
+    }
+
+    /// Durable, then in force.
+    async fn end(&self, who: &Administrator, grant: &GrantRecord) -> Result<(), AdminError> {
+        let at = self.now();
+        let revocation = Revocation::Session {
+            server: grant.server.clone(),
+            session: grant.id.to_string(),
+            before: at,
+        };
+        let deed = Deed {
+            kind: AuditKind::GrantRevoked,
+            target: ("OAuth2RefreshToken", grant.id.to_string()),
+            server: Some(grant.server.clone()),
+            client: Some(grant.client.clone()),
+            before: serde_json::json!({ "status": "ACTIVE", "user": grant.user.as_ref().map(ToString::to_string) }),
+            after: serde_json::json!({ "status": "REVOKED" }),
+        };
+        let event = deed.event(who, at);
+        let services = self.issuer().services();
+        let which = GrantSelector::One(grant.id.clone());
+        let revocations = [revocation];
+        services
+            .store
+            .store
+            .revoke_grants(&which, at, &revocations, std::slice::from_ref(&event))
+            .await?;
+        for revocation in revocations {
+            services.revocations.revoke(revocation);
+        }
+        crate::audit::log(&event);
+        Ok(())
+    }
+}
+
+fn selector(server: &str, client: Option<&str>) -> Result<GrantSelector, AdminError> {
+    let server =
+        AuthorizationServerId::parse(server).map_err(|_| AdminError::not_found("AuthorizationServer", server))?;
+    let unknown = |client: &str| AdminError::not_found("OAuth2Client", client);
+    let client = client
+        .map(|client| ClientId::parse(client).map_err(|_| unknown(client)))
+        .transpose()?;
+    Ok(GrantSelector::Where {
+        server: Some(server),
+        client,
+        user: None,
+    })
+}
