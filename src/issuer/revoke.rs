@@ -109,7 +109,7 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
     if !is_alive && services.revocations.dead(&life_of(end.server, end.id, now)).is_some() {
         return Ok(());
     }
-    let revocation = dead_session(end.server, end.id, now);
+    let revocation = Revocation::ended_session(end.server, end.id.as_str(), now);
     let mut event = AuditEvent {
         at: now,
         kind: end.kind,
@@ -132,16 +132,6 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
     crate::audit::log(&event);
     services.events.record(&Event::Revoked { kind: "session" });
     Ok(())
-}
-
-/// "Every token of this grant is dead": also those that another node, whose clock is ahead, is giving just
-/// now. A grant that has ended gives no token ever again, so the margin costs nobody anything.
-pub(super) fn dead_session(server: &AuthorizationServerId, id: &GrantId, now: Timestamp) -> Revocation {
-    Revocation::Session {
-        server: server.clone(),
-        session: id.to_string(),
-        before: now.plus(LEEWAY_MAX),
-    }
 }
 
 fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestamp) -> Life<'a> {
