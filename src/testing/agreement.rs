@@ -69,7 +69,10 @@ fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
 
 fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
     let one = (
-        subsequence(vec!["client_credentials", "authorization_code", "refresh_token"], 1..=3),
+        subsequence(
+            vec!["client_credentials", "password", "authorization_code", "refresh_token"],
+            1..=4,
+        ),
         subsequence(GROUPS.to_vec(), 0..=1),
         prop::option::of(subsequence(SCOPES.to_vec(), 1..=4)),
         60_u64..86_400,
