@@ -2,6 +2,7 @@
 
 mod bounds;
 mod documents;
+mod people;
 mod revoke;
 mod token;
 

@@ -1,6 +1,11 @@
 mod authorization_code;
+mod bound;
+mod device;
+mod ending;
 mod password;
+mod properties;
 mod refresh;
+mod userinfo;
 mod world;
 
 use std::sync::Arc;

@@ -94,6 +94,7 @@ async fn answer(
         }),
     };
     let mut told = standard_claims(&scopes, &person.login, &person.groups, &person.profile);
+    told.extend(claims::overflowing(&endpoint.server.claims, &facts)?);
     told.extend(claims::evaluate(&endpoint.server.claims, ClaimPlace::Userinfo, &facts)?);
     // OIDC Core section 5.3.2: the `sub` of the ID token.
     told.insert("sub".to_owned(), json!(person.id.as_str()));
