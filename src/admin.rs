@@ -20,6 +20,7 @@
 pub mod apps;
 pub mod assignments;
 pub mod authority;
+pub mod bootstrap;
 pub mod credentials;
 mod declared;
 pub mod desk;
@@ -30,11 +31,14 @@ pub mod groups;
 pub mod keys;
 pub mod logs;
 mod password;
+pub mod preview;
 pub mod schema;
 pub mod tokens;
 pub mod users;
 
 use std::sync::Arc;
+
+use url::Url;
 
 pub use authority::{Action, Administrator, Place, Resource};
 pub use declared::{Listed, NEVER, clients_of_file, servers_of_file};
@@ -68,6 +72,26 @@ impl Administration {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.issuer.services().clock.now()
+    }
+
+    /// Where the management API is reached: what its links begin with, without a slash at the end.
+    #[must_use]
+    pub fn base(&self) -> String {
+        self.base_url().as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Where the management API is reached.
+    #[must_use]
+    pub fn base_url(&self) -> Url {
+        self.issuer.management_url()
+    }
+
+    /// Whether there is such a client, of the file or administered.
+    #[must_use]
+    pub fn has_client(&self, id: &str) -> bool {
+        let declared = self.issuer.declared();
+        declared.clients.iter().any(|client| client.id.value.as_str() == id)
+            || self.issuer.directory().client(id).is_some()
     }
 
     /// Every authorization server that the administrator may see: the file's first.

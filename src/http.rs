@@ -4,11 +4,15 @@
 //! |---|---|---|
 //! | `/oauth2/{id}/v1/token` | POST | `token` |
 //! | `/oauth2/{id}/v1/revoke` | POST | `revoke` |
+//! | `/oauth2/{id}/v1/introspect` | POST | `introspect` |
 //! | `/oauth2/{id}/v1/userinfo` | GET, POST | `userinfo` |
 //! | `/oauth2/{id}/v1/device/authorize` | POST | `device` |
 //! | `/oauth2/{id}/v1/keys` | GET | `keys` |
 //! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
 //! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
+//! | the same without `/{id}`: the management authorization server, whose issuer is the public URL | | |
+//!
+//! The listener `admin` has the management API ([`admin`]) and the endpoints of the management authorization server.
 //!
 //! Layers, from the outside, each with its reason:
 //! 1. `guard::headers`: whatever answers, also a failure of the layers below, has the security headers;
@@ -18,11 +22,11 @@
 //! Nothing here reads `Host` or a forwarding header: every URL comes from the configuration (attack
 //! F26). TLS, HTTP/2 limits and connection caps are the listener's.
 
-#[allow(dead_code, reason = "the resources of the management API are built on it one by one")]
 mod admin;
 mod device;
 mod discovery;
 mod guard;
+mod introspect;
 mod keys;
 mod reply;
 mod request;
@@ -32,10 +36,12 @@ mod userinfo;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
+use crate::admin::Administration;
+use crate::http::request::OfManagement;
 use crate::issuer::Issuer;
 
 pub use guard::Limits;
@@ -49,37 +55,72 @@ pub fn router(issuer: Arc<Issuer>) -> Router {
 
 /// The router with other limits than the usual ones.
 pub fn router_with(issuer: Arc<Issuer>, limits: Limits) -> Router {
-    let public_url = issuer.public_url();
-    let server = format!("{}/oauth2/{{id}}", public_url.path().trim_end_matches('/'));
-    let at = |path: &str| format!("{server}{path}");
-    let router = Router::new()
-        .route(&at("/v1/token"), post(token::answer))
-        .route(&at("/v1/revoke"), post(revoke::answer))
-        .route(&at("/v1/userinfo"), get(userinfo::answer).post(userinfo::answer))
-        .route(&at("/v1/device/authorize"), post(device::answer))
-        .route(&at("/v1/keys"), get(keys::answer))
-        .route(
-            &at("/.well-known/oauth-authorization-server"),
-            get(discovery::authorization_server),
-        )
-        .route(
-            &at("/.well-known/openid-configuration"),
-            get(discovery::openid_configuration),
-        )
-        .route(
-            &format!("/.well-known/oauth-authorization-server{server}"),
-            get(discovery::authorization_server),
-        )
-        .route(
-            &format!("/.well-known/openid-configuration{server}"),
-            get(discovery::openid_configuration),
-        )
+    let base = issuer.public_url().path().trim_end_matches('/').to_owned();
+    let router = of_servers(&base)
+        .merge(of_management(&base))
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(issuer);
+    guarded(router, limits)
+}
+
+/// The router of the listener `admin`: the management API, and beside it the endpoints that give the tokens for it, so
+/// that a client needs one base URL for both, as Okta's SDKs have it.
+pub fn admin_router(issuer: Arc<Issuer>, limits: Limits) -> Router {
+    let tokens = of_management("")
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(Arc::clone(&issuer));
+    guarded(admin::router(Administration::new(issuer)).merge(tokens), limits)
+}
+
+fn guarded(router: Router, limits: Limits) -> Router {
     router
         .layer(from_fn_with_state(guard::Guard::new(limits), guard::run))
         .layer(from_fn(guard::headers))
+}
+
+/// The endpoints of every authorization server that is declared or administered.
+fn of_servers(base: &str) -> Router<Arc<Issuer>> {
+    let server = format!("{base}/oauth2/{{id}}");
+    endpoints(&server).merge(documents(&server))
+}
+
+/// The endpoints of the management authorization server. Its issuer is the base itself.
+fn of_management(base: &str) -> Router<Arc<Issuer>> {
+    endpoints(&format!("{base}/oauth2"))
+        .merge(documents(base))
+        .layer(Extension(OfManagement))
+}
+
+/// Everything that is below the name of a server.
+fn endpoints(server: &str) -> Router<Arc<Issuer>> {
+    let at = |path: &str| format!("{server}{path}");
+    Router::new()
+        .route(&at("/v1/token"), post(token::answer))
+        .route(&at("/v1/revoke"), post(revoke::answer))
+        .route(&at("/v1/introspect"), post(introspect::answer))
+        .route(&at("/v1/userinfo"), get(userinfo::answer).post(userinfo::answer))
+        .route(&at("/v1/device/authorize"), post(device::answer))
+        .route(&at("/v1/keys"), get(keys::answer))
+}
+
+/// The metadata documents, behind the path of the issuer and between its host and its path.
+fn documents(issuer: &str) -> Router<Arc<Issuer>> {
+    let mut router = Router::new();
+    for place in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+    ] {
+        let answer = || match place {
+            "/.well-known/oauth-authorization-server" => get(discovery::authorization_server),
+            _ => get(discovery::openid_configuration),
+        };
+        router = router.route(&format!("{issuer}{place}"), answer());
+        if !issuer.is_empty() {
+            router = router.route(&format!("{place}{issuer}"), answer());
+        }
+    }
+    router
 }
 
 #[cfg(test)]

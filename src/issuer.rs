@@ -26,8 +26,10 @@ mod dpop;
 mod follow;
 mod grant;
 mod grants;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
 pub mod passwords;
@@ -39,17 +41,19 @@ mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
 mod userinfo;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
 pub use grant::DeviceAnswer;
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -101,10 +105,12 @@ pub struct Issuer {
     services: Services,
     peers: Peers,
     snapshot: ArcSwap<Snapshot>,
+    /// Where the management API is reached; at the public URL if nothing is said.
+    management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
-    followed: Followed,
     passwords: passwords::Passwords,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -231,9 +237,10 @@ impl Issuer {
             services,
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
+            management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
-            followed,
             passwords: passwords::Passwords::default(),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)

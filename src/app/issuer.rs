@@ -15,7 +15,9 @@ use crate::issuer::{self, Services, StartError};
 use crate::keys::LiveKeys;
 use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
+use crate::net::asking::Asking;
 use crate::net::fetch::HttpFetch;
+use crate::net::settings::ListenAddress;
 use crate::revocation::Revocations;
 use crate::store;
 use crate::telemetry::Telemetry;
@@ -64,6 +66,26 @@ impl Issuer {
     /// Everything that clients reach.
     pub(super) fn router(&self) -> Router {
         http::router(self.0.clone())
+    }
+
+    /// When the listener has to ask clients for certificates.
+    pub(super) fn asking_for_certificates(&self) -> Asking {
+        let issuer = Arc::downgrade(&self.0);
+        Asking::while_needed(move || issuer.upgrade().is_some_and(|issuer| issuer.needs_certificates()))
+    }
+
+    /// Everything that operators reach, at this address. Links and assertions name it so, by the host of the public URL
+    /// where it is every address.
+    pub(super) fn admin_router(&self, address: &ListenAddress) -> Router {
+        if let ListenAddress::Tcp(address) = address {
+            let mut url = self.0.public_url();
+            url.set_path("");
+            let named = address.ip().is_unspecified() || url.set_ip_host(address.ip()).is_ok();
+            if named && url.set_port(Some(address.port())).is_ok() {
+                self.0.serve_management_at(url);
+            }
+        }
+        http::admin_router(self.0.clone(), http::Limits::default())
     }
 
     /// The keys of a local authorization server.

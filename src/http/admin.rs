@@ -13,21 +13,57 @@
 
 mod apps;
 mod assignments;
+mod authorization_servers;
 pub(super) mod caller;
+mod claims;
 mod credentials;
 pub(super) mod error;
 pub(super) mod etag;
 mod grants;
 mod groups;
+mod keys;
 mod logs;
 pub(super) mod paging;
+mod policies;
+mod preview;
 pub(super) mod request;
+mod rules;
+mod scopes;
 pub(super) mod seat;
-pub(super) mod shape;
+mod tokens;
 mod users;
+mod wire;
+
+use axum::Router;
+use axum::middleware::from_fn;
+
+use crate::admin::Administration;
+use crate::http::admin::error::ApiError;
+
+/// Everything below `/api/v1`.
+pub(super) fn router(administration: Administration) -> Router {
+    servers()
+        .merge(people())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
+}
+
+/// Authorization servers, and what is in them.
+fn servers() -> Router<Administration> {
+    authorization_servers::routes()
+        .merge(scopes::routes())
+        .merge(claims::routes())
+        .merge(policies::routes())
+        .merge(rules::routes())
+        .merge(keys::routes())
+        .merge(tokens::routes())
+        .merge(preview::routes())
+}
 
 /// Apps, people, and what was done.
-pub(super) fn people() -> axum::Router<crate::admin::Administration> {
+pub(super) fn people() -> Router<Administration> {
     apps::routes()
         .merge(assignments::routes())
         .merge(credentials::routes())

@@ -14,6 +14,10 @@ use crate::model::certificate::ClientCertificate;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::request::FORM_BYTES_MAX;
 
+/// Marks a request to the management authorization server: its paths have no `{id}`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfManagement;
+
 /// The `{id}` of the path. A path that cannot be read names no server.
 pub(super) struct ServerName(pub(super) String);
 
@@ -21,6 +25,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ServerName {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        if parts.extensions.get::<OfManagement>().is_some() {
+            return Ok(Self(management::ID.to_owned()));
+        }
         match Path::<String>::from_request_parts(parts, state).await {
             // The management authorization server has paths of its own, and no other.
             Ok(Path(name)) if name != management::ID => Ok(Self(name)),

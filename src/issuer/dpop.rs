@@ -159,3 +159,6 @@ fn of_window(issuer: &Issuer, endpoint: &Endpoint, window: i64) -> [u8; NONCE_MA
     nonce.copy_from_slice(&mac[..NONCE_MAC_BYTES]);
     nonce
 }
+
+#[cfg(test)]
+mod tests;

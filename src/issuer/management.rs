@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::issuer::Issuer;
 use crate::issuer::directory::Directory;
+use crate::issuer::{Endpoint, Issuer};
 use crate::jose::alg::Algorithm;
 use crate::jose::sign::SigningKey;
 use crate::jose::unverified::Unverified;
@@ -81,6 +81,37 @@ pub enum ManagementTokenError {
 }
 
 impl Issuer {
+    /// Says where the management API is reached, once its listener is bound: its links begin so, and a client's
+    /// assertion may name the token endpoint that it finds there.
+    pub fn serve_management_at(&self, url: Url) {
+        self.management_url.store(Some(Arc::new(url)));
+    }
+
+    /// Where the management API is reached.
+    #[must_use]
+    pub fn management_url(&self) -> Url {
+        let said = self.management_url.load_full();
+        said.map_or_else(|| self.public_url(), |url| Url::clone(&url))
+    }
+
+    /// The audiences that a client's assertion may have at this endpoint.
+    pub(super) fn assertion_audiences(&self, endpoint: &Endpoint) -> Vec<String> {
+        let mut audiences = endpoint.assertion_audiences.to_vec();
+        if endpoint.server.id.as_str() == ID {
+            let mut bases = vec![self.management_url()];
+            let mut by_name = bases[0].clone();
+            if is_loopback(&by_name) && by_name.set_host(Some("localhost")).is_ok() {
+                bases.push(by_name);
+            }
+            for base in bases {
+                let base = base.as_str().trim_end_matches('/');
+                audiences.push(base.to_owned());
+                audiences.push(format!("{base}/oauth2/v1/token"));
+            }
+        }
+        audiences
+    }
+
     /// Reads a bearer token of the management API.
     ///
     /// # Errors
@@ -125,6 +156,14 @@ impl Issuer {
             client,
             scopes: scopes.filter_map(|scope| Scope::parse(scope).ok()).collect(),
         })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(_)) | None => false,
     }
 }
 
@@ -181,3 +220,6 @@ pub(super) fn server(
         options: ServerOptions::default(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::issuer::Issuer;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId, Jti};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
@@ -18,6 +19,7 @@ use crate::oauth::access::{
 use crate::oauth::client::Client;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::metadata;
 use crate::oauth::minting::{self, Minting, TokenUser};
 use crate::oauth::refresh::new_grant_id;
 use crate::oauth::token::{TokenSession, access_token_id};
@@ -105,6 +107,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         client: request.client,
         grant: request.grant,
         user: request.user.map(|user| UserFacts {
+            id: user.token.id,
             login: user.token.login,
             groups: user.token.groups,
             active: user.active,
@@ -119,6 +122,15 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
     Preview {
         outcome,
         decision: Some(decision),
+    }
+}
+
+impl Issuer {
+    /// Previews a token request by what is in force now.
+    pub fn preview(&self, request: &PreviewRequest<'_>) -> Preview {
+        let snapshot = self.snapshot.load_full();
+        let issuer = metadata::issuer_of(&snapshot.public_url, request.server);
+        preview(&snapshot.model, &issuer, request, self.services.clock.now())
     }
 }
 

@@ -24,9 +24,9 @@ impl Seat {
         Ok(desk.dry(self.dry_run))
     }
 
-    /// The public URL.
+    /// Where the management API is reached: what links begin with.
     pub(in crate::http) fn public_url(&self) -> url::Url {
-        self.administration.issuer().public_url()
+        self.administration.base_url()
     }
 }
 

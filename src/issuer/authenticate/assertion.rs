@@ -37,7 +37,7 @@ pub(super) async fn verify(
     let rules = Rules {
         issuer: id,
         subject: Some(id),
-        audiences: &endpoint.assertion_audiences,
+        audiences: &issuer.assertion_audiences(endpoint),
         lifetime_max: LIFETIME_MAX,
         now: issuer.services.clock.now(),
     };

@@ -24,7 +24,7 @@ async fn case_057_attack_f07_a_code_that_is_bound_to_a_key_is_for_who_holds_it()
         };
         if is_good {
             let answer = outcome.expect("granted");
-            assert_eq!(answer.token_type, "DPoP");
+            assert_eq!(answer.token_type(), "DPoP");
             assert_eq!(claims(&test, &answer).map["cnf"]["jkt"], thumbprint(0).to_base64url());
         } else {
             assert_eq!(refused(&test, outcome), ("invalid_grant", "key_mismatch".to_owned()));
@@ -77,5 +77,5 @@ async fn case_092_a_confidential_client_may_change_its_key() {
     let plain = refresh(&test, "quickbooks", &refresh_token(&next))
         .await
         .expect("granted");
-    assert_eq!(plain.token_type, "Bearer");
+    assert_eq!(plain.token_type(), "Bearer");
 }

@@ -63,7 +63,6 @@ impl Mint {
             issued_at: Timestamp::from_unix_seconds(now()),
             lifetime: Duration::from_secs(300),
             id: &access_token_id(&number.to_string()),
-            session: None,
             binding: None,
             actor: None,
             custom: serde_json::Map::new(),
