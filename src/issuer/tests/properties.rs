@@ -99,7 +99,7 @@ proptest! {
             for wanted in wanted {
                 let mut body = refresh_body("mobile", &token);
                 if let Some(wanted) = &wanted {
-                    body.push_str(&format!("&scope={}", wanted.join("+")));
+                    body = format!("{body}&scope={}", wanted.join("+"));
                 }
                 let store = &test.issuer.services.store.store;
                 let before = store.grant(&id).await.expect("read").expect("there");
