@@ -20,9 +20,9 @@
     reason = "a program for developers"
 )]
 
+mod client;
 mod world;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::pin::Pin;
@@ -31,16 +31,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use client::{CONNECTIONS, Client, STREAMS, batch, call, check_request, connect};
 use prost::Message as _;
 use scopegate::clock::{Clock, SystemClock};
-use scopegate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use scopegate::envoy::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
 use scopegate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use scopegate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, OkHttpResponse};
+use scopegate::envoy::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
 use scopegate::envoy::pb::google::rpc::Status;
-use scopegate::envoy::server::{CHECK_PATH, ExtAuthz};
+use scopegate::envoy::server::ExtAuthz;
 use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
 use scopegate::jose::alg::Algorithm;
 use scopegate::jose::sign::SigningKey;
@@ -52,9 +50,6 @@ use scopegate::net::settings::ListenAddress;
 use scopegate::net::workers::{WorkerSettings, Workers};
 use scopegate::policy::decision::{Decision, Denial};
 use scopegate::policy::facts::RequestFacts;
-
-const CONNECTIONS: usize = 8;
-const STREAMS: usize = 32;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -203,101 +198,6 @@ async fn serve_stock_on() {
         .serve_with_incoming(incoming)
         .await
         .expect("serves");
-}
-
-// === the client ===
-
-/// A check as Envoy sends it for a browser's request.
-fn check_request(token: &str) -> Bytes {
-    let headers = [
-        (":authority", "api.bank.example".to_owned()),
-        (":method", "GET".to_owned()),
-        (":path", "/transfers/7".to_owned()),
-        (":scheme", "https".to_owned()),
-        ("accept", "application/json".to_owned()),
-        ("accept-encoding", "gzip, deflate, br".to_owned()),
-        ("authorization", format!("Bearer {token}")),
-        (
-            "user-agent",
-            "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101".to_owned(),
-        ),
-        ("x-forwarded-for", "10.0.0.1".to_owned()),
-        ("x-forwarded-proto", "https".to_owned()),
-        ("x-request-id", "0b8b9c1e-0000-4000-8000-000000000000".to_owned()),
-    ];
-    let message = CheckRequest {
-        attributes: Some(AttributeContext {
-            request: Some(Request {
-                time: None,
-                http: Some(HttpRequest {
-                    id: "123456789".into(),
-                    method: "GET".into(),
-                    path: "/transfers/7".into(),
-                    host: "api.bank.example".into(),
-                    scheme: "https".into(),
-                    protocol: "HTTP/2".into(),
-                    size: -1,
-                    headers: headers
-                        .into_iter()
-                        .map(|(name, value)| (name.to_owned(), value))
-                        .collect::<HashMap<_, _>>(),
-                    ..HttpRequest::default()
-                }),
-            }),
-            ..AttributeContext::default()
-        }),
-    }
-    .encode_to_vec();
-    let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(message.len()).expect("small").to_be_bytes());
-    framed.extend_from_slice(&message);
-    Bytes::from(framed)
-}
-
-type Client = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
-
-async fn connect(address: &str) -> Client {
-    let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
-    stream.set_nodelay(true).expect("nodelay");
-    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .expect("handshake");
-    tokio::spawn(connection);
-    client
-}
-
-async fn call(client: &mut Client, body: Bytes) -> Bytes {
-    let request = http::Request::post(format!("http://gate{CHECK_PATH}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Full::new(body))
-        .expect("valid");
-    let response = client.send_request(request).await.expect("answers");
-    let body = response.into_body().collect().await.expect("a whole answer");
-    let status = body
-        .trailers()
-        .and_then(|trailers| trailers.get("grpc-status"))
-        .cloned();
-    assert_eq!(status.expect("a status"), "0");
-    body.to_bytes()
-}
-
-async fn batch(clients: &[Client], calls: usize, body: &Bytes) {
-    let each = calls / (CONNECTIONS * STREAMS);
-    let mut tasks = Vec::new();
-    for client in clients {
-        for _ in 0..STREAMS {
-            let (mut client, body) = (client.clone(), body.clone());
-            tasks.push(tokio::spawn(async move {
-                for _ in 0..each {
-                    call(&mut client, body.clone()).await;
-                }
-            }));
-        }
-    }
-    for task in tasks {
-        task.await.expect("no call fails");
-    }
 }
 
 struct Server {

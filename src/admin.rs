@@ -20,6 +20,7 @@
 pub mod apps;
 pub mod assignments;
 pub mod authority;
+pub mod bootstrap;
 pub mod credentials;
 mod declared;
 pub mod desk;

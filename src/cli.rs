@@ -15,6 +15,7 @@ use crate::config::source::System;
 use crate::config::{self, Settings};
 
 pub mod access;
+pub mod admin;
 pub mod api;
 mod assume;
 pub mod audit;
@@ -56,6 +57,7 @@ enum Command {
     Test(test::TestArgs),
     Access(access::AccessArgs),
     Preview(preview::PreviewArgs),
+    Admin(admin::AdminArgs),
     Token(token::TokenArgs),
     Servers(servers::ServersArgs),
     Clients(clients::ClientsArgs),
@@ -105,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Test(args) => test::run(&args, out),
         Command::Access(args) => access::run(&args, out),
         Command::Preview(args) => preview::run(&args, out),
+        Command::Admin(args) => admin::run(&args, out),
         Command::Token(args) => token::run(&args, out),
         Command::Servers(args) => servers::run(&args, out),
         Command::Clients(args) => clients::run(&args, out),

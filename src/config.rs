@@ -23,6 +23,7 @@ use url::Url;
 
 mod assemble;
 pub mod cases;
+mod clients;
 mod context;
 mod decode;
 mod file;

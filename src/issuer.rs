@@ -25,8 +25,11 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod grants;
+mod introspect;
 pub mod journal;
 mod keys;
+mod living;
 pub mod management;
 mod mint;
 pub mod passwords;
@@ -38,6 +41,8 @@ mod secrets;
 pub mod settings;
 mod signing;
 mod tend;
+mod undeclared;
+mod userinfo;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,6 +52,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use grant::DeviceAnswer;
+pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};
 pub use mint::TokenAnswer;
@@ -102,8 +109,8 @@ pub struct Issuer {
     management_url: ArcSwapOption<Url>,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
-    followed: Followed,
     passwords: passwords::Passwords,
+    followed: Followed,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -232,8 +239,8 @@ impl Issuer {
             snapshot: ArcSwap::from_pointee(empty),
             management_url: ArcSwapOption::empty(),
             reloading: tokio::sync::Mutex::new(()),
-            followed,
             passwords: passwords::Passwords::default(),
+            followed,
         });
         issuer.reload(settings).await?;
         Ok(issuer)

@@ -37,4 +37,4 @@ pub mod vulns;
 
 mod der;
 #[cfg(test)]
-mod forge;
+pub(crate) mod forge;

@@ -4,11 +4,13 @@
 //! - [`workers`] hands the connections of the ext_authz listener to the gate's threads.
 //! - [`limits`] has every bound on a connection in one place, and serves one connection within them.
 //! - [`tls`] has certificates that can be replaced while connections are made; [`dev_ca`] makes those of `dev: true`.
+//! - [`asking`] asks clients for certificates that no authority has to vouch for: the issuer judges them.
 //!
 //! - [`fetch`] is the only outbound HTTP, behind the trait of `trust`.
 //!
 //! Nothing here knows what is served: the services come as arguments.
 
+pub mod asking;
 pub mod dev_ca;
 pub mod fetch;
 pub mod limits;

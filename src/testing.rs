@@ -3,6 +3,7 @@
 //! [`House`] builds both from one configuration text, around one table of revocations, a store that a test
 //! chooses and a clock that it moves by hand: what `serve` puts together, without a socket.
 
+mod agreement;
 mod concurrency;
 pub(crate) mod house;
 mod keys;

@@ -15,6 +15,7 @@ use crate::issuer::{self, Services, StartError};
 use crate::keys::LiveKeys;
 use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
+use crate::net::asking::Asking;
 use crate::net::fetch::HttpFetch;
 use crate::net::settings::ListenAddress;
 use crate::revocation::Revocations;
@@ -79,6 +80,12 @@ impl Issuer {
             }
         }
         http::admin_router(self.0.clone(), http::Limits::default())
+    }
+
+    /// When the listener has to ask clients for certificates.
+    pub(super) fn asking_for_certificates(&self) -> Asking {
+        let issuer = Arc::downgrade(&self.0);
+        Asking::while_needed(move || issuer.upgrade().is_some_and(|issuer| issuer.needs_certificates()))
     }
 
     /// The keys of a local authorization server.

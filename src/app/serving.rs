@@ -14,6 +14,7 @@ use crate::envoy::pb::envoy::service::auth::v3::authorization_server::SERVICE_NA
 use crate::envoy::server::ExtAuthz;
 use crate::envoy::service::{CheckService, CheckSettings, Checks};
 use crate::lifecycle::Lifecycle;
+use crate::net::asking::Asking;
 use crate::net::limits::{self, Limits, Protocol};
 use crate::net::listen::Listener;
 use crate::net::settings::{ListenAddress, ListenerSettings};
@@ -31,7 +32,17 @@ pub(super) struct Bound {
 impl Bound {
     /// Binds a listener and reads its certificates.
     pub(super) fn bind(settings: &ListenerSettings, protocol: Protocol, clock: &dyn Clock) -> anyhow::Result<Self> {
-        let tls = Tls::load(&settings.tls, protocol, clock)?;
+        Self::bind_asking(settings, protocol, clock, Asking::never())
+    }
+
+    /// The same for a listener that may ask its clients for certificates.
+    pub(super) fn bind_asking(
+        settings: &ListenerSettings,
+        protocol: Protocol,
+        clock: &dyn Clock,
+        asking: Asking,
+    ) -> anyhow::Result<Self> {
+        let tls = Tls::load_asking(&settings.tls, protocol, clock, asking)?;
         let listener = Listener::bind(&settings.address)?;
         Ok(Self { listener, tls })
     }

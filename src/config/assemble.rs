@@ -14,7 +14,8 @@ use crate::issuer::settings::IssuerSettings;
 use crate::model::id::AuthorizationServerId;
 use crate::model::location::Located;
 use crate::model::scope::Scope;
-use crate::oauth::declared::{AuthorizationServerDeclaration, IssuerDeclaration};
+use crate::net::settings::{Listeners, TlsSettings};
+use crate::oauth::declared::{AuthenticationMethod, AuthorizationServerDeclaration, IssuerDeclaration};
 use crate::policy::declared::{Declaration, ServerDeclaration};
 use crate::store::settings::StoreSettings;
 use crate::trust::settings::TrustedServerSettings;
@@ -94,6 +95,7 @@ impl Context<'_> {
             let (_, findings) = oauth::access::compile(&declared);
             self.problems.extend(findings);
             self.problems.extend(reach::findings(&policy, &declared));
+            self.client_authority(&declared, &listeners);
         } else {
             self.unused("clients", clients_at);
             self.unused("users", users_at);
@@ -119,6 +121,32 @@ impl Context<'_> {
             source_path: PathBuf::new(),
             version: String::new(),
             report: Report::new(&PathBuf::new(), Arc::from(""), Vec::new()),
+        }
+    }
+
+    /// A client of `tls_client_auth` needs somebody who vouches for its certificate.
+    fn client_authority(&mut self, declared: &IssuerDeclaration, listeners: &Listeners) {
+        let tls = listeners.issuer.as_ref().map(|listener| &listener.tls);
+        if matches!(
+            tls,
+            Some(TlsSettings::Files {
+                client_ca_file: Some(_),
+                ..
+            })
+        ) {
+            return;
+        }
+        for client in &declared.clients {
+            let method = client.options.authentication.as_ref();
+            if let Some(method) = method.filter(|method| method.value == AuthenticationMethod::TlsClientAuth) {
+                let message = format!(
+                    "nobody vouches for the certificate of the client `{}`: it could never authenticate",
+                    client.id.value
+                );
+                let hint =
+                    "say `client_ca_file: …` and `client_certificate: optional` in `tls` of the `issuer` listener";
+                self.error("missing_client_ca", method.location, message, hint);
+            }
         }
     }
 

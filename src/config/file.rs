@@ -77,8 +77,12 @@ shapes! {
         certificate_file: FilePath,
         /// The private key, PEM.
         key_file: FilePath,
-        /// Clients must show a certificate that one of these signed (PEM): mutual TLS. Default: none is asked for.
+        /// Clients must show a certificate that one of these signed (PEM): mutual TLS. Default: none is asked for; the issuer's
+        /// listener asks for one if a client authenticates by it.
         client_ca_file: Option<FilePath>,
+        /// Whether each connection has to show one. Optional is for the issuer's listener: clients of `tls_client_auth` show theirs,
+        /// and others are served too. Default: required.
+        client_certificate: Option<Located<ClientCertificate>>,
     }
 
     /// The bounds of the gate.
@@ -132,11 +136,24 @@ shapes! {
 }
 
 words! {
+    ClientCertificate as "ClientCertificate" {
+        "required" => Self::Required, "Who shows none is not served.";
+        "optional" => Self::Optional, "Who shows none is served too.";
+    }
     MaskedField as "MaskedField" {
         "subject" => Self::Subject, "The token's subject.";
         "client_id" => Self::ClientId, "The token's client.";
         "path" => Self::Path, "The request's path.";
     }
+}
+
+/// Whether a connection has to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientCertificate {
+    /// It has.
+    Required,
+    /// It may.
+    Optional,
 }
 
 /// Where the store is: a URL, or a URL with the file of its password.

@@ -7,9 +7,8 @@ use super::file::access::{ClientFile, LocalServerFile, PolicyFile, RuleFile, Sco
 use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::location::{Located, Location};
 use crate::oauth::declared::{
-    AuthorizationServerDeclaration, ClaimDeclaration, ClientDeclaration, ClientOptions, ClientSecretDeclaration,
-    PolicyDeclaration, RefreshDeclaration, RuleDeclaration, ScopeDeclaration, ServerOptions, SigningDeclaration,
-    UserDeclaration,
+    AuthorizationServerDeclaration, ClaimDeclaration, ClientDeclaration, ClientSecretDeclaration, PolicyDeclaration,
+    RefreshDeclaration, RuleDeclaration, ScopeDeclaration, SigningDeclaration, UserDeclaration,
 };
 
 /// What every OpenID Connect library can verify (OIDC Discovery section 3 makes it mandatory).
@@ -45,7 +44,7 @@ impl Context<'_> {
                 })
                 .collect(),
             policies: file.policies.iter().flatten().map(policy).collect(),
-            options: ServerOptions::default(),
+            options: self.server_options(file),
         })
     }
 
@@ -68,7 +67,7 @@ impl Context<'_> {
                 .and_then(|assigned| assigned.groups.clone())
                 .unwrap_or_default(),
             assigned_users: assigned.and_then(|assigned| assigned.users.clone()).unwrap_or_default(),
-            options: ClientOptions::default(),
+            options: self.client_options(file),
         })
     }
 

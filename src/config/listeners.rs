@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use super::context::Context;
 use super::decode::{Stated, shown};
-use super::file::{ListenerFile, ListenersFile, StoreFile, StoreUrl};
+use super::file::{ClientCertificate, ListenerFile, ListenersFile, StoreFile, StoreUrl, TlsFile};
 use super::scalar::UrlText;
 use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
@@ -176,6 +176,7 @@ impl Context<'_> {
                 certificate_file: self.path(&tls.certificate_file),
                 key_file: self.path(&tls.key_file),
                 client_ca_file: self.optional_path(tls.client_ca_file.as_ref()),
+                client_certificate_optional: self.is_certificate_optional(name, tls),
             },
             (Some(Stated(None)), _) | (None, None) => TlsSettings::Plain,
             (None, Some(dev_tls)) => {
@@ -188,6 +189,29 @@ impl Context<'_> {
             }
         };
         Some(ListenerSettings { address, tls })
+    }
+}
+
+impl Context<'_> {
+    /// A gate that lets everybody connect, certificate or not, is what nobody means by mutual TLS.
+    fn is_certificate_optional(&mut self, listener: &'static str, tls: &TlsFile) -> bool {
+        let Some(stated) = tls.client_certificate.as_ref() else {
+            return false;
+        };
+        if stated.value == ClientCertificate::Required {
+            return false;
+        }
+        if listener != "issuer" {
+            let message =
+                format!("the listener `{listener}` would serve peers without a certificate like those with one");
+            let hint = "`client_certificate: optional` is for the issuer's listener: leave it out";
+            self.error("optional_certificate", stated.location, message, hint);
+        } else if tls.client_ca_file.is_none() {
+            let message = "no authority is named that could vouch for a certificate";
+            let hint = "add `client_ca_file`, or leave `client_certificate` out";
+            self.error("optional_certificate", stated.location, message, hint);
+        }
+        true
     }
 }
 

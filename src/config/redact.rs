@@ -9,10 +9,11 @@ use crate::model::finding::nearest;
 const HIDDEN: &str = "***";
 
 /// Keys that have one of the telling words in them and hold no secret.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 7] = [
     "secrets",
     "client_secret_file",
     "shared_secret_file",
+    "shared_secret_files",
     "password_file",
     "secret_file",
     "passwords",
@@ -150,6 +151,11 @@ fn is_secret(key: &str) -> bool {
         "private_key",
         "credential",
     ];
+    // The private members of a JWK (RFC 7518 section 6): somebody may paste a whole key pair into `jwks`.
+    const JWK_PRIVATE: [&str; 7] = ["d", "dp", "dq", "k", "p", "q", "qi"];
+    if JWK_PRIVATE.contains(&key) {
+        return true;
+    }
     !HARMLESS.contains(&key)
         && (WORDS.iter().any(|word| key.contains(word))
             || nearest(

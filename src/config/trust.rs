@@ -267,7 +267,7 @@ impl Context<'_> {
     }
 
     /// Whether a URL may be fetched from at all: https, or http in dev.
-    fn fetchable(&mut self, key: &str, url: &Url, at: Location) {
+    pub(crate) fn fetchable(&mut self, key: &str, url: &Url, at: Location) {
         match url.scheme() {
             "https" => {}
             "http" if self.dev => {}

@@ -14,7 +14,7 @@
 mod apps;
 mod assignments;
 mod authorization_servers;
-pub(super) mod caller;
+mod caller;
 mod claims;
 mod credentials;
 pub(super) mod error;
@@ -29,8 +29,7 @@ mod preview;
 pub(super) mod request;
 mod rules;
 mod scopes;
-pub(super) mod seat;
-pub(super) mod shape;
+mod seat;
 mod tokens;
 mod users;
 mod wire;
@@ -43,17 +42,8 @@ use crate::http::admin::error::ApiError;
 
 /// Everything below `/api/v1`.
 pub(super) fn router(administration: Administration) -> Router {
-    servers()
-        .merge(people())
-        .fallback(async || ApiError::no_such_path())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(from_fn(request::request_id))
-        .with_state(administration)
-}
-
-/// Authorization servers, and what is in them.
-fn servers() -> Router<Administration> {
-    authorization_servers::routes()
+    Router::new()
+        .merge(authorization_servers::routes())
         .merge(scopes::routes())
         .merge(claims::routes())
         .merge(policies::routes())
@@ -61,17 +51,17 @@ fn servers() -> Router<Administration> {
         .merge(keys::routes())
         .merge(tokens::routes())
         .merge(preview::routes())
-}
-
-/// Apps, people, and what was done.
-pub(super) fn people() -> Router<Administration> {
-    apps::routes()
+        .merge(apps::routes())
         .merge(assignments::routes())
         .merge(credentials::routes())
         .merge(grants::routes())
         .merge(groups::routes())
         .merge(logs::routes())
         .merge(users::routes())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
 }
 
 #[cfg(test)]

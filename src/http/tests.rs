@@ -1,6 +1,7 @@
 //! The endpoints, asked through the router as the listener asks it.
 
 mod bounds;
+mod clients;
 mod documents;
 mod revoke;
 mod token;

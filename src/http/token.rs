@@ -19,7 +19,7 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
     match issuer.token(&server.0, &received.lists().request()).await {
         Ok(answer) => {
             let mut body = json!({
-                "token_type": answer.token_type,
+                "token_type": answer.token_type(),
                 "expires_in": answer.expires_in_seconds,
                 "access_token": answer.access_token.expose_secret(),
                 "scope": answer.scope,

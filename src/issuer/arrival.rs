@@ -48,6 +48,11 @@ impl Issuer {
         let subject = text("sub").and_then(|text| Subject::parse(text).ok());
         let client = text("cid").and_then(|text| ClientId::parse(text).ok());
         let kid = token.kid().and_then(|text| Kid::parse(text).ok());
+        // A successor that is told again has the `iat` of the first time.
+        let issued_at = claims
+            .get("iat")
+            .and_then(Value::as_i64)
+            .map(Timestamp::from_unix_seconds);
         self.services.revocations.dead(&Life {
             server: &endpoint.server.id,
             jti: jti.as_ref(),
@@ -55,7 +60,7 @@ impl Issuer {
             subject: subject.as_ref(),
             client: client.as_ref(),
             kid: kid.as_ref(),
-            issued_at: Some(began),
+            issued_at: issued_at.map(|issued_at| issued_at.min(began)),
         })
     }
 }

@@ -93,3 +93,6 @@ pub(super) async fn authenticate(
     }
     Ok(AuthenticatedClient(Arc::clone(client)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@
 //! What a deactivated or deleted server or client had issued stays dead when it comes back: a revocation says "dead
 //! since", and grants are ended again before anything begins to work.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::directory::{Directory, Principal, Refused, Surroundings, Tentative};
 use crate::issuer::management;
 use crate::issuer::signing::ServerKeys;
+use crate::issuer::undeclared;
 use crate::issuer::{Endpoint, Issuer, KeyFailure, Services, Snapshot, rotation_of};
 use crate::model::event::Event;
 use crate::model::finding::Finding;
@@ -219,18 +220,25 @@ impl Issuer {
     pub(super) async fn end_undeclared(&self, last: &Snapshot) -> Result<(), StoreError> {
         let at = self.services.clock.now();
         let next = self.snapshot.load_full();
-        for principal in undeclared(&last.of_file, &next) {
+        let remembered = self.remembered().await?;
+        let mut before = undeclared::declared(&last.of_file);
+        before.extend(remembered.principals.iter().cloned());
+        for principal in before.iter().filter(|principal| !undeclared::works(&next, principal)) {
             let revocation = principal.revocation(at);
-            let event = undeclared_event(&principal, at);
+            let event = undeclared_event(principal, at);
             self.services.store.store.revoke(&revocation, &event).await?;
             self.put_in_force(revocation);
             crate::audit::log(&event);
             self.end_grants(&principal.grants(), at).await?;
         }
+        if let Err(error) = self.remember(remembered, &next).await {
+            // What is dead stays dead; only what goes out of the file during the next stop would be missed.
+            tracing::error!(%error, "the names that the file declares could not be kept");
+        }
         Ok(())
     }
 
-    fn put_in_force(&self, revocation: Revocation) {
+    pub(super) fn put_in_force(&self, revocation: Revocation) {
         self.services.events.record(&Event::Revoked {
             kind: revocation.kind(),
         });
@@ -350,23 +358,6 @@ pub(super) async fn read_directory(services: &Services, declared: &IssuerDeclara
 
 async fn generation(services: &Services) -> Result<i64, StoreError> {
     services.store.store.objects_generation().await
-}
-
-/// Whom the file had and nobody has now: each would issue or be issued tokens no more.
-fn undeclared(before: &Model, now: &Snapshot) -> BTreeSet<Principal> {
-    let mut ended = BTreeSet::new();
-    for (id, server) in &before.servers {
-        let works = now.model.servers.get(id).is_some_and(|server| !server.options.inactive);
-        if !server.options.inactive && !works {
-            ended.insert(Principal::Server(id.clone()));
-        }
-    }
-    for (id, client) in &before.clients {
-        if !client.options.inactive && !now.model.clients.contains_key(id) {
-            ended.insert(Principal::Client(id.clone()));
-        }
-    }
-    ended
 }
 
 fn undeclared_event(principal: &Principal, at: Timestamp) -> AuditEvent {

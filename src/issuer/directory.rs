@@ -179,6 +179,7 @@ impl Directory {
             ObjectKind::Group => put(&mut self.groups, object),
             ObjectKind::RoleBinding => put(&mut self.roles, object),
             ObjectKind::UserSchema => put(&mut self.schemas, object),
+            ObjectKind::FileDeclaration => Ok(()),
         }
     }
 
@@ -189,6 +190,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.revision),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.revision),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.revision),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -199,6 +201,7 @@ impl Directory {
             ObjectKind::Group => self.groups.get(id).map(|object| object.created_at),
             ObjectKind::RoleBinding => self.roles.get(id).map(|object| object.created_at),
             ObjectKind::UserSchema => self.schemas.get(id).map(|object| object.created_at),
+            ObjectKind::FileDeclaration => None,
         }
     }
 
@@ -209,6 +212,7 @@ impl Directory {
             ObjectKind::Group => drop(self.groups.remove(id)),
             ObjectKind::RoleBinding => drop(self.roles.remove(id)),
             ObjectKind::UserSchema => drop(self.schemas.remove(id)),
+            ObjectKind::FileDeclaration => {}
         }
     }
 }

@@ -29,18 +29,29 @@ const TOKEN_ID_BYTES: usize = 20;
 pub struct TokenAnswer {
     /// The access token.
     pub access_token: Secret<String>,
-    /// `Bearer` or `DPoP`.
-    pub token_type: &'static str,
     /// For how many seconds it lives.
     pub expires_in_seconds: u64,
     /// What it may do.
     pub scope: String,
-    /// The nonce for the next DPoP proof, where the server asks for one.
-    pub dpop_nonce: Option<String>,
     /// The refresh token, where one is given (RFC 6749 section 6).
     pub refresh_token: Option<Secret<String>>,
     /// The ID token, where `openid` is granted (OIDC Core section 3.1.3.3).
     pub id_token: Option<Secret<String>>,
+    /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
+    pub binding: Option<KeyBinding>,
+    /// The nonce for the next DPoP proof, where the server asks for one.
+    pub dpop_nonce: Option<String>,
+}
+
+impl TokenAnswer {
+    /// `token_type` (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        match self.binding {
+            Some(KeyBinding::Dpop(_)) => "DPoP",
+            Some(KeyBinding::Certificate(_)) | None => "Bearer",
+        }
+    }
 }
 
 /// Everything that the tokens of one answer follow from.
@@ -158,12 +169,12 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
     };
     Ok(TokenAnswer {
         access_token,
-        token_type: KeyBinding::token_type(request.binding),
         expires_in_seconds: expires_at.since(issuer.services.clock.now()).as_secs(),
         scope: granted.scopes().to_string(),
-        dpop_nonce: None,
         refresh_token: None,
         id_token,
+        binding: request.binding,
+        dpop_nonce: None,
     })
 }
 

@@ -34,7 +34,6 @@ pub(super) async fn answer(
 ) -> Result<(), OAuthError> {
     let form = request.form()?;
     let client = authenticate(issuer, snapshot, endpoint, request, &form, note).await?;
-    // `token_type_hint` only says where to look first, and there is one place (case 117).
     let token = form.text("token").ok_or(OAuthError::MissingParameter("token"))?;
     let now = issuer.services.clock.now();
     if let Some(refresh) = RefreshToken::parse(token) {

@@ -22,7 +22,7 @@ pub(super) const AUDIENCE: &str = "api://orders";
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// One key for each algorithm that we sign with; made once, since RSA keys take their time.
-pub(super) fn key(algorithm: Algorithm) -> &'static SigningKey {
+pub(crate) fn key(algorithm: Algorithm) -> &'static SigningKey {
     static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
         SigningKey::ALGORITHMS
             .into_iter()
@@ -46,19 +46,19 @@ pub(super) fn set_of(key: &SigningKey) -> KeySet {
     KeySet::from_keys(vec![key.verifying_key()])
 }
 
-pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Header and payload as they are given, and a true signature over them.
-pub(super) fn forge(key: &SigningKey, header: &str, payload: &str) -> String {
+pub(crate) fn forge(key: &SigningKey, header: &str, payload: &str) -> String {
     let input = format!("{}.{}", encode(header), encode(payload));
     let signature = key.signature(input.as_bytes()).expect("the library signs");
     format!("{input}.{}", encode(signature))
 }
 
 /// Header and payload as they are given, and an HMAC-SHA256 over them.
-pub(super) fn forge_mac(secret: &[u8], header: &str, payload: &str) -> String {
+pub(crate) fn forge_mac(secret: &[u8], header: &str, payload: &str) -> String {
     let input = format!("{}.{}", encode(header), encode(payload));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input.as_bytes());
     format!("{input}.{}", encode(tag))

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::certificate::ClientCertificate;
 use crate::net::listen::Stream;
 use crate::net::tls::Tls;
 
@@ -108,15 +109,46 @@ pub async fn serve<S, B>(
     let Some(tls) = tls else {
         return serve_io(stream, protocol, limits, stop, service).await;
     };
-    let accept = tokio::time::timeout(limits.first_bytes, tls.acceptor().accept(stream));
+    let ready = tls.ready();
+    let accept = tokio::time::timeout(limits.first_bytes, ready.acceptor().accept(stream));
     let handshake = tokio::select! {
         () = stop.soft.cancelled() => return,
         handshake = accept => handshake,
     };
     match handshake {
-        Ok(Ok(stream)) => serve_io(stream, protocol, limits, stop, service).await,
+        Ok(Ok(stream)) => {
+            // Envoy's own certificate is no matter of the service that it asks: the handshake has judged it.
+            let certificate = match protocol {
+                Protocol::Web => ready.peer_certificate(stream.get_ref().1),
+                Protocol::Grpc => None,
+            };
+            match certificate {
+                Some(certificate) => {
+                    let service = WithCertificate { service, certificate };
+                    serve_io(stream, protocol, limits, stop, service).await;
+                }
+                None => serve_io(stream, protocol, limits, stop, service).await,
+            }
+        }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// A service that finds the certificate of the connection with each request.
+struct WithCertificate<S> {
+    service: S,
+    certificate: ClientCertificate,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithCertificate<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.certificate.clone());
+        self.service.call(request)
     }
 }
 

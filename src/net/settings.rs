@@ -49,6 +49,8 @@ pub enum TlsSettings {
         key_file: PathBuf,
         /// Clients must show a certificate that one of these signed (PEM): mutual TLS.
         client_ca_file: Option<PathBuf>,
+        /// They may also show another one or none: whoever serves them judges. At the issuer's listener alone.
+        client_certificate_optional: bool,
     },
 }
 

@@ -8,14 +8,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
+use crate::model::certificate::ClientCertificate;
 use crate::model::digest::Digest;
+use crate::net::asking::{AnyCertificate, Asking};
 use crate::net::dev_ca::{self, DevCaError};
 use crate::net::limits::Protocol;
 use crate::net::settings::TlsSettings;
@@ -25,7 +30,8 @@ use crate::net::settings::TlsSettings;
 pub struct Tls {
     files: TlsFiles,
     protocol: Protocol,
-    current: ArcSwap<ServerConfig>,
+    asking: Asking,
+    current: ArcSwap<Ready>,
     /// What the files held when they were last looked at, whether or not it could be used.
     seen: Mutex<Digest>,
 }
@@ -33,7 +39,32 @@ pub struct Tls {
 /// Certificates that were read and can be used.
 #[derive(Debug)]
 #[must_use]
-pub struct PreparedTls(Arc<ServerConfig>);
+pub struct PreparedTls(Arc<Ready>);
+
+/// A configuration, ready to accept connections by.
+#[derive(Debug)]
+pub(in crate::net) struct Ready {
+    config: Arc<ServerConfig>,
+    authority: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Ready {
+    pub(in crate::net) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+
+    /// The certificate that the peer of a connection has shown, and whether the authority vouches for it.
+    pub(in crate::net) fn peer_certificate(&self, connection: &ServerConnection) -> Option<ClientCertificate> {
+        let (own, others) = connection.peer_certificates()?.split_first()?;
+        let vouch = |authority: &Arc<dyn ClientCertVerifier>| {
+            authority.verify_client_cert(own, others, UnixTime::now()).is_ok()
+        };
+        Some(ClientCertificate {
+            der: Arc::from(own.as_ref()),
+            is_vouched_for: self.authority.as_ref().is_some_and(vouch),
+        })
+    }
+}
 
 /// Where certificates come from.
 #[derive(Debug, Clone)]
@@ -41,6 +72,8 @@ struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    /// Whether who shows no certificate of `client_ca` is served all the same.
+    client_certificate_optional: bool,
 }
 
 /// A listener's TLS cannot be set up.
@@ -75,6 +108,19 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] names the file.
     pub fn load(settings: &TlsSettings, protocol: Protocol, clock: &dyn Clock) -> Result<Option<Arc<Self>>, TlsError> {
+        Self::load_asking(settings, protocol, clock, Asking::never())
+    }
+
+    /// The same for a listener that may ask for certificates that no authority vouches for: whoever serves it judges them.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file.
+    pub fn load_asking(
+        settings: &TlsSettings,
+        protocol: Protocol,
+        clock: &dyn Clock,
+        asking: Asking,
+    ) -> Result<Option<Arc<Self>>, TlsError> {
         let files = match settings {
             TlsSettings::Plain => return Ok(None),
             TlsSettings::Dev { folder } => {
@@ -83,24 +129,28 @@ impl Tls {
                     certificate: made.certificate_file,
                     key: made.key_file,
                     client_ca: None,
+                    client_certificate_optional: false,
                 }
             }
             TlsSettings::Files {
                 certificate_file,
                 key_file,
                 client_ca_file,
+                client_certificate_optional,
             } => TlsFiles {
                 certificate: certificate_file.clone(),
                 key: key_file.clone(),
                 client_ca: client_ca_file.clone(),
+                client_certificate_optional: *client_certificate_optional,
             },
         };
         let seen = Mutex::new(files.fingerprint());
-        let config = files.read(protocol)?;
+        let config = files.read(protocol, &asking)?;
         Ok(Some(Arc::new(Self {
             seen,
             files,
             protocol,
+            asking,
             current: ArcSwap::from_pointee(config),
         })))
     }
@@ -111,7 +161,7 @@ impl Tls {
     /// [`TlsError`] names the file.
     pub fn prepare(&self) -> Result<PreparedTls, TlsError> {
         self.files
-            .read(self.protocol)
+            .read(self.protocol, &self.asking)
             .map(|config| PreparedTls(Arc::new(config)))
     }
 
@@ -134,9 +184,9 @@ impl Tls {
         Ok(true)
     }
 
-    /// Accepts a connection by what is in force now.
-    pub(in crate::net) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
+    /// What is in force now, to accept a connection by.
+    pub(in crate::net) fn ready(&self) -> Arc<Ready> {
+        self.current.load_full()
     }
 }
 
@@ -152,7 +202,7 @@ impl TlsFiles {
         Digest::of(&joined)
     }
 
-    fn read(&self, protocol: Protocol) -> Result<ServerConfig, TlsError> {
+    fn read(&self, protocol: Protocol, asking: &Asking) -> Result<Ready, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = certificates(&self.certificate, "a certificate chain (PEM)")?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::File {
@@ -167,31 +217,49 @@ impl TlsFiles {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(pair)?;
-        let builder = match &self.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let unusable = |reason: String| TlsError::File {
-                    file: file.clone(),
-                    role: "the certificates of those who sign clients' (PEM)",
-                    reason,
-                };
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(file, "the certificates of those who sign clients' (PEM)")? {
-                    roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .build()
-                    .map_err(|error| unusable(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
+        let authority = self
+            .client_ca
+            .as_deref()
+            .map(|file| authority(file, &provider))
+            .transpose()?;
+        let builder = match &authority {
+            Some(authority) if !self.client_certificate_optional => {
+                builder.with_client_cert_verifier(Arc::clone(authority))
             }
+            // Without an authority it is asked when somebody needs it; with an optional one always.
+            Some(_) => builder.with_client_cert_verifier(Arc::new(AnyCertificate::new(Asking::always(), &provider))),
+            None if asking.may_ever() => {
+                builder.with_client_cert_verifier(Arc::new(AnyCertificate::new(asking.clone(), &provider)))
+            }
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
         config.alpn_protocols = match protocol {
             Protocol::Grpc => vec![b"h2".to_vec()],
             Protocol::Web => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
-        Ok(config)
+        Ok(Ready {
+            config: Arc::new(config),
+            authority,
+        })
     }
+}
+
+/// Who vouches for clients' certificates.
+fn authority(file: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    const ROLE: &str = "the certificates of those who sign clients' (PEM)";
+    let unusable = |reason: String| TlsError::File {
+        file: file.to_owned(),
+        role: ROLE,
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file, ROLE)? {
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| unusable(error.to_string()))
 }
 
 fn certificates(file: &Path, role: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -269,6 +337,7 @@ mod tests {
             certificate_file: "/nonexistent/cert.pem".into(),
             key_file: "/nonexistent/key.pem".into(),
             client_ca_file: None,
+            client_certificate_optional: false,
         };
         let error = Tls::load(&settings, Protocol::Grpc, &SystemClock::start()).expect_err("is missing");
         assert!(

@@ -38,6 +38,9 @@ use crate::oauth::peer_keys::PeerKeys;
 /// The longest life of an access token: a day.
 pub const ACCESS_TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest time for which a refresh token is answered after its successor (okta-model section 6).
+pub const REFRESH_GRACE_MAX: Duration = Duration::from_secs(60);
+
 /// The most keys that one authorization server publishes at a time.
 pub const KEYS_MAX: u64 = 90;
 

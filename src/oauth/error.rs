@@ -37,12 +37,6 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 6749 section 4.1.2.1; at the token endpoint by Okta's model.
     AccessDenied,
-    /// RFC 8707 section 2.
-    InvalidTarget,
-    /// RFC 9449 section 5.
-    InvalidDpopProof,
-    /// RFC 9449 section 8.
-    UseDpopNonce,
     /// RFC 6749 section 5.2.
     InvalidGrant,
     /// RFC 8628 section 3.5.
@@ -55,6 +49,12 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6750 section 3.1.
     InsufficientScope,
+    /// RFC 8707 section 2.
+    InvalidTarget,
+    /// RFC 9449 section 5.
+    InvalidDpopProof,
+    /// RFC 9449 section 8.
+    UseDpopNonce,
     /// OpenID Connect Core section 3.1.2.6; at the token endpoint by Okta's model.
     ConsentRequired,
     /// RFC 6749 section 4.1.2.1.
@@ -74,15 +74,15 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::AccessDenied => "access_denied",
-            Self::InvalidTarget => "invalid_target",
-            Self::InvalidDpopProof => "invalid_dpop_proof",
-            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InvalidGrant => "invalid_grant",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ConsentRequired => "consent_required",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -125,18 +125,6 @@ pub enum OAuthError {
     /// The `scope` breaks the grammar.
     #[error("the parameter `scope` is malformed: {0}")]
     MalformedScope(#[from] InvalidScope),
-    /// The token cannot be for what was asked.
-    #[error(transparent)]
-    InvalidTarget(InvalidTarget),
-    /// The DPoP proof proves nothing, or there is none where one is needed.
-    #[error("the DPoP proof is missing or not valid: {}", .0.detail())]
-    Dpop(DpopProblem),
-    /// The DPoP proof has no nonce of ours that is still good; the response brings one.
-    #[error("the DPoP proof needs the nonce of the DPoP-Nonce header")]
-    DpopNonce,
-    /// The client's tokens are bound to its certificate, and it showed none.
-    #[error("the tokens of this client are bound to its certificate, and the connection shows none")]
-    CertificateMissing,
     /// A refresh asks for more than was granted (RFC 6749 section 6).
     #[error("the scopes `{0}` were not granted before")]
     ScopeNotGranted(ScopeSet),
@@ -155,6 +143,18 @@ pub enum OAuthError {
     /// More passwords are shown at once than are verified at once.
     #[error("too many requests at once: try again")]
     Busy,
+    /// The token cannot be for what was asked.
+    #[error(transparent)]
+    InvalidTarget(InvalidTarget),
+    /// The DPoP proof proves nothing, or there is none where one is needed.
+    #[error("the DPoP proof is missing or not valid: {}", .0.detail())]
+    Dpop(DpopProblem),
+    /// The DPoP proof has no nonce of ours that is still good; the response brings one.
+    #[error("the DPoP proof needs the nonce of the DPoP-Nonce header")]
+    DpopNonce,
+    /// The client's tokens are bound to its certificate, and it showed none.
+    #[error("the tokens of this client are bound to its certificate, and the connection shows none")]
+    CertificateMissing,
     /// The access policies refuse.
     #[error(transparent)]
     Access(#[from] AccessDenial),
@@ -305,13 +305,11 @@ impl OAuthError {
     pub const fn code(&self) -> ErrorCode {
         use ErrorCode as E;
         match self {
-            Self::Dpop(_) => E::InvalidDpopProof,
-            Self::DpopNonce => E::UseDpopNonce,
             Self::Malformed(_)
             | Self::MissingParameter(_)
             | Self::Pkce(_)
             | Self::CertificateMissing
-            | Self::Bearer(BearerProblem::Several | BearerProblem::InQuery) => E::InvalidRequest,
+            | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
@@ -321,6 +319,8 @@ impl OAuthError {
             Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
             Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
             Self::Busy => E::TemporarilyUnavailable,
+            Self::Dpop(_) => E::InvalidDpopProof,
+            Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
             Self::UnsupportedGrantType => E::UnsupportedGrantType,
             Self::GrantNotAllowed(_) | Self::PublicClient(_) | Self::Access(AccessDenial::GrantNotAllowed(_)) => {
@@ -353,9 +353,6 @@ impl OAuthError {
             Self::Malformed(malformed) => malformed.error_code(),
             Self::MissingParameter(_) => "missing_parameter",
             Self::InvalidTarget(problem) => problem.error_code(),
-            Self::Dpop(problem) => problem.error_code(),
-            Self::DpopNonce => "use_dpop_nonce",
-            Self::CertificateMissing => "client_certificate_missing",
             Self::Pkce(problem) => problem.error_code(),
             Self::Grant(failure) => failure.error_code(),
             Self::Device(DeviceProblem::Pending) => "authorization_pending",
@@ -364,6 +361,9 @@ impl OAuthError {
             Self::Device(DeviceProblem::Expired) => "expired_token",
             Self::Bearer(problem) => problem.error_code(),
             Self::Busy => "overloaded",
+            Self::Dpop(problem) => problem.error_code(),
+            Self::DpopNonce => "use_dpop_nonce",
+            Self::CertificateMissing => "client_certificate_missing",
             // SECURITY: finer names here would tell whether a client exists.
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => "client_authentication_failed",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -424,16 +424,16 @@ impl OAuthError {
             | Self::GrantNotAllowed(_)
             | Self::PublicClient(_)
             | Self::MalformedScope(_)
-            | Self::InvalidTarget(_)
-            | Self::Dpop(_)
-            | Self::DpopNonce
-            | Self::CertificateMissing
-            | Self::Overtaken
             | Self::ScopeNotGranted(_)
             | Self::Pkce(_)
             | Self::Grant(_)
             | Self::Device(_)
             | Self::Bearer(_)
+            | Self::InvalidTarget(_)
+            | Self::Dpop(_)
+            | Self::DpopNonce
+            | Self::CertificateMissing
+            | Self::Overtaken
             | Self::Access(_) => Fault::Caller,
         }
     }

@@ -27,7 +27,7 @@ pub struct Minting<'a> {
     pub server: &'a Server,
     /// Its issuer.
     pub issuer: &'a Issuer,
-    /// Whom the token is for: the server's audience, or some of its resources (RFC 8707); one at least.
+    /// Whom the token is for: the server's audience, or some of its resources (RFC 8707).
     pub audiences: &'a [String],
     /// The client that asks.
     pub client: &'a Client,
@@ -41,14 +41,14 @@ pub struct Minting<'a> {
     pub user: Option<TokenUser<'a>>,
     /// The sign-in that it follows from.
     pub session: Option<TokenSession<'a>>,
-    /// The key that it is bound to.
-    pub binding: Option<KeyBinding>,
-    /// Who acts for whom it speaks for (RFC 8693 section 4.1).
-    pub actor: Option<&'a Value>,
     /// When it is minted.
     pub issued_at: Timestamp,
     /// Its identifier.
     pub id: &'a Jti,
+    /// The key that it is bound to.
+    pub binding: Option<KeyBinding>,
+    /// Who acts for the user or the client (RFC 8693 section 4.1).
+    pub actor: Option<&'a Value>,
 }
 
 /// The user that a token speaks for.
@@ -81,11 +81,11 @@ pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthEr
         client: &minting.client.id,
         scopes: minting.scopes,
         session: minting.session,
-        binding: minting.binding,
-        actor: minting.actor,
         issued_at: minting.issued_at,
         lifetime: minting.lifetime,
         id: minting.id,
+        binding: minting.binding,
+        actor: minting.actor,
         custom,
     };
     Ok(token.claims())

@@ -8,8 +8,8 @@
 //! | `ver` | | 1 |
 //! | user | `sub` is the login, `uid` the identifier | the same |
 //! | sign-in | `sid`, `auth_time`, `amr`, `acr` (RFC 9068 section 2.2.1) | the same |
-//! | key | `cnf` | `cnf` |
-//! | delegation | `act` (RFC 8693 section 4.1) | `act` |
+//! | key, where it is bound to one | `cnf` | `cnf` |
+//! | who acts for the subject, after an exchange | `act` | `act` |
 //!
 //! Both are signed with `typ: at+jwt`. **Invariant:** a custom claim never replaces one of these:
 //! the compiler refuses the reserved names, and here the registered claims are written last.
@@ -35,7 +35,7 @@ pub struct AccessToken<'a> {
     pub profile: TokenProfile,
     /// Who mints it.
     pub issuer: &'a Issuer,
-    /// Whom it is for: one at least.
+    /// Whom it is for: one at least (RFC 8707).
     pub audiences: &'a [String],
     /// Whom it speaks for: the client itself where there is no user.
     pub subject: &'a Subject,
@@ -47,16 +47,16 @@ pub struct AccessToken<'a> {
     pub scopes: &'a ScopeSet,
     /// The sign-in that it follows from; `None` where nobody signed in for it.
     pub session: Option<TokenSession<'a>>,
-    /// The key that it is bound to.
-    pub binding: Option<KeyBinding>,
-    /// Who acts for whom it speaks for.
-    pub actor: Option<&'a Value>,
     /// When it is minted.
     pub issued_at: Timestamp,
     /// How long it lives: `exp` is `iat` and this, exactly (case 109).
     pub lifetime: Duration,
     /// Its identifier.
     pub id: &'a Jti,
+    /// The key that it is bound to.
+    pub binding: Option<KeyBinding>,
+    /// Who acts for the subject, and for whom that one acts (RFC 8693 section 4.1).
+    pub actor: Option<&'a Value>,
     /// What it says besides.
     pub custom: Map<String, Value>,
 }
@@ -155,11 +155,11 @@ mod tests {
             client: &ClientId::parse("nightly-batch").expect("valid"),
             scopes: &ScopeSet::parse("transfers:write transfers:read").expect("valid"),
             session: None,
-            binding: None,
-            actor: None,
             issued_at: Timestamp::from_unix_seconds(1000),
             lifetime: Duration::from_secs(600),
             id: &access_token_id("abc"),
+            binding: None,
+            actor: None,
             custom,
         };
         Value::Object(token.claims())

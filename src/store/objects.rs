@@ -133,10 +133,12 @@ pub enum ObjectKind {
     RoleBinding,
     /// What a user's profile may hold: one object, `default`.
     UserSchema,
+    /// The names that the configuration file declared last: one object, `file`. No administrator sees it.
+    FileDeclaration,
 }
 
 impl ObjectKind {
-    /// Every kind.
+    /// Every kind that is administered.
     pub const ALL: [Self; 5] = [
         Self::AuthorizationServer,
         Self::Client,
@@ -154,6 +156,7 @@ impl ObjectKind {
             Self::Group => "group",
             Self::RoleBinding => "role_binding",
             Self::UserSchema => "user_schema",
+            Self::FileDeclaration => "file_declaration",
         }
     }
 }

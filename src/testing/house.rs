@@ -56,6 +56,57 @@ apis:
   - { name: payments, hosts: [payments.example], authorization_server: payments, clients: any, routes: [{ path: /payments, GET: "payments:read" }] }
 "#;
 
+/// A server at which people sign in by password and stay signed in; tokens of the same life as in [`BANK`].
+pub(crate) const PEOPLE: &str = r#"
+dev: true
+public_url: https://127.0.0.1:8443
+store: sqlite://unused.db
+listeners:
+  ext_authz: { address: "127.0.0.1:0" }
+  issuer: { address: "127.0.0.1:0" }
+groups: [customers]
+users:
+  - { login: ada@bank.example, password: "correct horse", groups: [customers] }
+  - { login: bob@bank.example, password: "battery staple", groups: [customers] }
+clients:
+  - { id: app, type: native, grants: [password, refresh_token], assigned: { groups: [customers] } }
+  - { id: kiosk, type: native, grants: [password, refresh_token], assigned: { groups: [customers] } }
+authorization_servers:
+  - id: transfers
+    audience: https://api.bank.example/transfers
+    signing: { algorithm: EdDSA }
+    scopes: [{ name: "transfers:read", default: true }]
+    policies:
+      - name: Apps
+        clients: [app, kiosk]
+        rules:
+          - name: Signed in
+            grants: [password, refresh_token]
+            groups: [customers]
+            scopes: ["transfers:read"]
+            access_token: 10m
+            refresh_token: { lifetime: 30d, idle: 7d }
+apis:
+  - { name: transfers, hosts: [transfers.example], authorization_server: transfers, clients: any, routes: [{ path: /transfers, GET: "transfers:read" }] }
+"#;
+
+/// The tokens of a person who has signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Family {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl From<TokenAnswer> for Family {
+    fn from(answer: TokenAnswer) -> Self {
+        let refresh = answer.refresh_token.expect("the rule gives a refresh token");
+        Self {
+            access: answer.access_token.expose_secret().clone(),
+            refresh: refresh.expose_secret().clone(),
+        }
+    }
+}
+
 /// What a check came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -171,6 +222,27 @@ impl House {
         let body = format!("grant_type=client_credentials&client_id={client}&client_secret=secret&scope={server}:read");
         let answer = self.ask(server, &body).await;
         answer.expect("granted").access_token.expose_secret().clone()
+    }
+
+    /// Ada signs in at the app of [`PEOPLE`].
+    pub(crate) async fn sign_in(&self) -> Family {
+        self.sign_in_as("app", "ada@bank.example", "correct horse").await
+    }
+
+    pub(crate) async fn sign_in_as(&self, client: &str, login: &str, password: &str) -> Family {
+        let password = password.replace(' ', "+");
+        let body = format!("grant_type=password&client_id={client}&username={login}&password={password}");
+        self.ask("transfers", &body).await.expect("signed in").into()
+    }
+
+    /// The app refreshes.
+    pub(crate) async fn refresh(&self, token: &str) -> Result<Family, Failure> {
+        self.refresh_at("app", token).await
+    }
+
+    pub(crate) async fn refresh_at(&self, client: &str, token: &str) -> Result<Family, Failure> {
+        let body = format!("grant_type=refresh_token&client_id={client}&refresh_token={token}");
+        self.ask("transfers", &body).await.map(Family::from)
     }
 
     /// A check of `GET https://{server}.example/{server}`.

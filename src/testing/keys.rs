@@ -19,6 +19,7 @@ use crate::oauth::keyring::KeyState;
 use crate::oauth::sample::server_id;
 use crate::revocation::Revocation;
 use crate::store::memory::MemoryStore;
+use crate::store::objects::{ObjectChange, ObjectKind, ObjectStore, StoredObject};
 use crate::store::seal::SealingKey;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Changed, Cursor, KeyChange, Store, StoreError, StoreFuture, StoredKey};
@@ -372,12 +373,18 @@ impl Filling {
 
 impl crate::store::grants::GrantStore for Filling {}
 
-impl crate::store::objects::ObjectStore for Filling {
-    fn objects(
-        &self,
-        kind: crate::store::objects::ObjectKind,
-    ) -> StoreFuture<'_, Vec<crate::store::objects::StoredObject>> {
+impl ObjectStore for Filling {
+    fn objects(&self, kind: ObjectKind) -> StoreFuture<'_, Vec<StoredObject>> {
         self.store.objects(kind)
+    }
+
+    fn change_objects<'a>(
+        &'a self,
+        changes: &'a [ObjectChange],
+        revocations: &'a [Revocation],
+        audit: &'a [AuditEvent],
+    ) -> StoreFuture<'a, Changed> {
+        self.store.change_objects(changes, revocations, audit)
     }
 
     fn objects_generation(&self) -> StoreFuture<'_, i64> {

@@ -206,3 +206,88 @@ async fn attack_f13_a_client_gives_its_token_back_and_the_cached_verdict_dies_wi
     house.assert_dead("transfers", &given_back, "acknowledged");
     house.assert_alive("transfers", &kept, "another token");
 }
+
+/// [`BANK`] without the client `audit`.
+fn without_client() -> String {
+    let line = BANK
+        .lines()
+        .find(|line| line.contains("id: audit"))
+        .expect("it is declared");
+    BANK.replace(&format!("{line}\n"), "")
+        .replace("[batch, audit]", "[batch]")
+}
+
+/// [`BANK`] without the server `payments`, and its API.
+fn without_server() -> String {
+    let (before, rest) = BANK.split_once("  - id: payments").expect("it is declared");
+    let (_, apis) = rest.split_once("apis:").expect("they follow");
+    let kept = apis.lines().filter(|line| !line.contains("name: payments"));
+    format!("{before}apis:{}\n", kept.collect::<Vec<_>>().join("\n"))
+}
+
+/// How another configuration comes into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Reload,
+    Restart,
+}
+
+async fn change_to(house: House, by: By, text: &str) -> House {
+    match by {
+        By::Reload => house.reload(text).await,
+        By::Restart => return house.restart(text).await,
+    }
+    house
+}
+
+#[tokio::test]
+async fn case_157_a_client_that_goes_out_of_the_file_is_dead_and_its_old_tokens_stay_dead_when_it_comes_back() {
+    for (out, back) in [
+        (By::Reload, By::Reload),
+        (By::Restart, By::Reload),
+        (By::Reload, By::Restart),
+        (By::Restart, By::Restart),
+    ] {
+        let house = House::bank().await;
+        let name = format!("{out:?}, {back:?}");
+        let (old, other) = (
+            house.mint("transfers", "audit").await,
+            house.mint("transfers", "batch").await,
+        );
+        house.assert_alive("transfers", &old, &name);
+        house.clock.advance(Duration::from_secs(5));
+        let house = change_to(house, out, &without_client()).await;
+        house.assert_dead("transfers", &old, &name);
+        house.assert_alive("transfers", &other, &name);
+        let house = change_to(house, back, BANK).await;
+        house.assert_dead("transfers", &old, &name);
+        house.clock.advance(Duration::from_secs(1));
+        let new = house.mint("transfers", "audit").await;
+        house.assert_alive("transfers", &new, &name);
+        // Nothing has gone out of the file meanwhile: a start ends nobody.
+        let house = house.restart(BANK).await;
+        house.assert_alive("transfers", &new, &name);
+        house.assert_dead("transfers", &old, &name);
+    }
+}
+
+#[tokio::test]
+async fn case_157_a_server_that_goes_out_of_the_file_is_dead_and_its_old_tokens_stay_dead_when_it_comes_back() {
+    for out in [By::Reload, By::Restart] {
+        let house = House::bank().await;
+        let old = house.mint("payments", "batch").await;
+        house.assert_alive("payments", &old, "before");
+        house.clock.advance(Duration::from_secs(5));
+        let house = change_to(house, out, &without_server()).await;
+        assert_ne!(house.check("payments", &old), Seen::Allowed);
+        assert!(!house.issuer.has_server("payments") && house.issuer.keys("payments").is_none());
+        let house = change_to(house, out, BANK).await;
+        house.assert_dead("payments", &old, "declared again");
+        house.clock.advance(Duration::from_secs(1));
+        let new = house.mint("payments", "batch").await;
+        house.assert_alive("payments", &new, "a new token");
+        let house = house.restart(BANK).await;
+        house.assert_alive("payments", &new, "after a restart");
+        house.assert_dead("payments", &old, "after a restart");
+    }
+}

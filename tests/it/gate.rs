@@ -14,6 +14,7 @@ mod floods;
 mod foreign;
 mod hosts;
 mod identity;
+mod issued;
 mod methods;
 mod normalisation;
 mod paths;

@@ -3,11 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::config::decode::{Decode, Problems, shapes, words};
-use crate::config::scalar::{Period, SecretText, Sha256};
+use crate::config::scalar::{Count, FilePath, Period, SecretText, Sha256, UrlText};
 use crate::config::yaml::{Kind, Node, Scalar};
 use crate::model::finding::Finding;
 use crate::model::location::{Located, Location};
-use crate::oauth::declared::{ClaimPlace, ClientKind, Consent, PolicyClients, RuleScopes, TokenProfile};
+use crate::oauth::declared::{
+    AuthenticationMethod, ClaimPlace, ClientKind, Consent, PolicyClients, RuleScopes, TokenProfile,
+};
 
 shapes! {
     /// A user of the demonstration directory.
@@ -36,6 +38,50 @@ shapes! {
         secrets: Option<Vec<ClientSecretFile>>,
         /// Who may use it.
         assigned: Option<AssignedFile>,
+        /// The name that people see. Default: its identifier.
+        name: Option<String>,
+        /// An inactive client does not authenticate, and its tokens are dead. Default: true.
+        active: Option<bool>,
+        /// How it authenticates (RFC 7591 `token_endpoint_auth_method`). Default: a client with `secrets` sends one by Basic or in
+        /// the body, a native or browser app only names itself.
+        authentication: Option<Located<AuthenticationMethod>>,
+        /// Its public keys (RFC 7517), for `private_key_jwt`; with the certificates (`x5c`) for `self_signed_tls_client_auth`.
+        jwks: Option<Located<KeySetJson>>,
+        /// The URL that serves them instead; asked again when an assertion names a key that is not known, at most every 30s.
+        jwks_uri: Option<Located<UrlText>>,
+        /// Whether `jwks_uri` may have a private, loopback or link-local address. Default: false.
+        allow_private_addresses: Option<bool>,
+        /// Files with its secrets for `client_secret_jwt`, of 32 bytes at least; two may overlap.
+        shared_secret_files: Option<Vec<Located<FilePath>>>,
+        /// The subject of its certificate as RFC 4514 writes it, for example `CN=batch,O=Bank,C=DE`; for `tls_client_auth`, as the
+        /// following ones, of which one is said.
+        tls_client_auth_subject_dn: Option<Located<String>>,
+        /// A DNS name of its certificate.
+        tls_client_auth_san_dns: Option<Located<String>>,
+        /// A URI of its certificate.
+        tls_client_auth_san_uri: Option<Located<String>>,
+        /// An IP address of its certificate.
+        tls_client_auth_san_ip: Option<Located<String>>,
+        /// An e-mail address of its certificate.
+        tls_client_auth_san_email: Option<Located<String>>,
+        /// Whether its tokens are bound to a DPoP key always (RFC 9449): then it has to send a proof. Default: only if it sends one.
+        dpop_bound_access_tokens: Option<bool>,
+        /// Whether its tokens are bound to its certificate (RFC 8705), which it then has to show. Default: false.
+        tls_client_certificate_bound_access_tokens: Option<bool>,
+        /// How its refresh tokens change.
+        refresh: Option<RefreshRotationFile>,
+        /// The audiences that it is a resource server of: it may introspect tokens for them. `*` is every one. Default: none.
+        audiences: Option<Vec<Located<String>>>,
+        /// Whether a person is asked for consent. Default: false, since an operator has registered it.
+        asks_consent: Option<bool>,
+    }
+
+    /// How refresh tokens change.
+    RefreshRotationFile {
+        /// Whether each use gives a new one. Default: rotate.
+        rotation: Option<Rotation>,
+        /// For how long the last one is still answered, with the same successor; at most 60s. Default: 30s.
+        grace: Option<Located<Period>>,
     }
 
     /// A client secret.
@@ -71,6 +117,36 @@ shapes! {
         claims: Option<Vec<ClaimFile>>,
         /// Its access policies, in order: the first rule that matches decides, and nothing after it runs.
         policies: Option<Vec<PolicyFile>>,
+        /// The name that people see. Default: its identifier.
+        name: Option<String>,
+        /// What it is for.
+        description: Option<String>,
+        /// An inactive one answers as if it did not exist, and its tokens are dead. Default: true.
+        active: Option<bool>,
+        /// Resources beside the audience that a token may be for (RFC 8707), compared exactly.
+        resources: Option<Vec<Located<String>>>,
+        /// Issuers whose assertions are a grant (RFC 7523), `urn:ietf:params:oauth:grant-type:jwt-bearer`.
+        trusted_issuers: Option<Vec<TrustedIssuerFile>>,
+        /// Authorization servers of this file whose tokens may be exchanged here (RFC 8693); always also its own.
+        associated_servers: Option<Vec<Located<String>>>,
+        /// How many actors a chain of delegation may have; at most 16. Default: 4.
+        actors_max: Option<Located<Count>>,
+        /// Whether a DPoP proof at the token endpoint has to hold a nonce of ours (RFC 9449 section 8). Default: false.
+        dpop_nonce_required: Option<bool>,
+    }
+
+    /// An issuer whose assertions are a grant.
+    TrustedIssuerFile {
+        /// The exact `iss` of its assertions.
+        issuer: Located<String>,
+        /// Its public keys (RFC 7517).
+        jwks: Option<Located<KeySetJson>>,
+        /// The URL that serves them instead.
+        jwks_uri: Option<Located<UrlText>>,
+        /// Whether `jwks_uri` may have a private, loopback or link-local address. Default: false.
+        allow_private_addresses: Option<bool>,
+        /// The claim that holds the login of the user. Default: `sub`.
+        subject_claim: Option<String>,
     }
 
     /// How an authorization server signs.
@@ -153,6 +229,19 @@ words! {
         "browser" => Self::Browser, "A single-page app: public, PKCE.";
         "service" => Self::Service, "A service without a person: it keeps a secret.";
     }
+    AuthenticationMethod as "AuthenticationMethod" {
+        "none" => Self::None, "It only names itself.";
+        "client_secret_basic" => Self::ClientSecretBasic, "A secret, by HTTP Basic.";
+        "client_secret_post" => Self::ClientSecretPost, "A secret, in the body.";
+        "client_secret_jwt" => Self::ClientSecretJwt, "An assertion that it signs with a secret.";
+        "private_key_jwt" => Self::PrivateKeyJwt, "An assertion that it signs with a private key.";
+        "tls_client_auth" => Self::TlsClientAuth, "A certificate of a known authority (`client_ca_file` of the listener).";
+        "self_signed_tls_client_auth" => Self::SelfSignedTlsClientAuth, "A certificate that is registered itself.";
+    }
+    Rotation as "RefreshRotation" {
+        "rotate" => Self::Rotate, "Each use gives a new one.";
+        "static" => Self::Static, "It stays the same.";
+    }
     TokenProfile as "TokenProfile" {
         "rfc9068" => Self::Rfc9068, "`typ: at+jwt`, `client_id`, `scope` as a text, and `cid`.";
         "okta" => Self::Okta, "`cid`, `uid`, `scp` as an array.";
@@ -166,6 +255,41 @@ words! {
         "access_token" => Self::AccessToken, "The access token.";
         "id_token" => Self::IdToken, "The ID token.";
         "userinfo" => Self::Userinfo, "The userinfo answer.";
+    }
+}
+
+/// Whether a refresh token changes with each use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// It does.
+    Rotate,
+    /// It stays.
+    Static,
+}
+
+/// A JWK set (RFC 7517 section 5) as it stands in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySetJson(pub(crate) serde_json::Value);
+
+impl Decode for KeySetJson {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match (&node.kind, json(node)) {
+            (Kind::Mapping(_), Some(set)) => Some(Self(set)),
+            _ => {
+                problems.wrong_shape(node, "a JWK set: `{ keys: [{ kty: EC, … }] }`");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for KeySetJson {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KeySet".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "description": "A JWK set (RFC 7517 section 5): `{ keys: [{ kty: EC, … }] }`." })
     }
 }
 

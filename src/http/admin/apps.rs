@@ -4,7 +4,6 @@
 //! the credentials in `credentials.oauthClient`. `label` is the client's name; `id` is its `client_id`.
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,7 +16,7 @@ use crate::http::admin::etag::{self, EntityTag, IfMatch};
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::{Body, Ids, OptionalBody, Query};
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
+use crate::http::admin::wire::{finish, time};
 use crate::issuer::directory::ManagedClient;
 use crate::model::secret::Secret;
 use crate::oauth::document::Status;
@@ -105,12 +104,7 @@ async fn deactivate(seat: Seat, Ids(id): Ids<String>, _: OptionalBody) -> Result
     Ok(etag::empty_object())
 }
 
-async fn delete(
-    State(_): State<Administration>,
-    seat: Seat,
-    Ids(id): Ids<String>,
-    condition: IfMatch,
-) -> Result<Response, ApiError> {
+async fn delete(seat: Seat, Ids(id): Ids<String>, condition: IfMatch) -> Result<Response, ApiError> {
     let desk = seat.desk(Action::Manage, Resource::Apps)?;
     desk.delete_app(&id, false, expected(&condition)).await?;
     Ok(etag::done())
@@ -185,11 +179,7 @@ fn answer(status: StatusCode, made: Made) -> Response {
 }
 
 pub(super) fn show(app: &App) -> Value {
-    let mut shown = show_managed(&app.object);
-    if app.in_file {
-        shown["readOnly"] = json!(true);
-    }
-    shown
+    finish(show_managed(&app.object), app.in_file)
 }
 
 fn show_managed(client: &ManagedClient) -> Value {
@@ -207,8 +197,8 @@ fn show_managed(client: &ManagedClient) -> Value {
         "name": "oidc_client",
         "label": document.name,
         "status": document.status,
-        "created": moment(client.created_at),
-        "lastUpdated": moment(client.updated_at),
+        "created": time(client.created_at),
+        "lastUpdated": time(client.updated_at),
         "signOnMode": "OPENID_CONNECT",
         "features": [],
         "credentials": { "oauthClient": credentials },

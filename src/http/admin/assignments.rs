@@ -13,7 +13,7 @@ use crate::http::admin::etag;
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::{Body, Ids, OptionalBody};
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
+use crate::http::admin::wire::time;
 use crate::oauth::document::AssignmentDocument;
 
 pub(super) fn routes() -> Router<Administration> {
@@ -113,11 +113,11 @@ fn show_user(assignment: &AssignmentDocument) -> Value {
         "id": assignment.id,
         "scope": "USER",
         "status": "ACTIVE",
-        "created": moment(assignment.created_at),
-        "lastUpdated": moment(assignment.created_at),
+        "created": time(assignment.created_at),
+        "lastUpdated": time(assignment.created_at),
     })
 }
 
 fn show_group(assignment: &AssignmentDocument) -> Value {
-    json!({ "id": assignment.id, "lastUpdated": moment(assignment.created_at), "profile": {} })
+    json!({ "id": assignment.id, "lastUpdated": time(assignment.created_at), "profile": {} })
 }

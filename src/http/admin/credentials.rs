@@ -12,7 +12,7 @@ use crate::http::admin::error::ApiError;
 use crate::http::admin::etag;
 use crate::http::admin::request::{Body, Ids, OptionalBody};
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
+use crate::http::admin::wire::time;
 use crate::http::reply;
 use crate::model::secret::Secret;
 use crate::oauth::document::{KeyDocument, SecretDocument, Status};
@@ -154,8 +154,8 @@ fn show_secret(secret: &SecretDocument) -> Value {
     json!({
         "id": secret.id,
         "status": secret.status,
-        "created": moment(secret.created_at),
-        "lastUpdated": moment(secret.updated_at),
+        "created": time(secret.created_at),
+        "lastUpdated": time(secret.updated_at),
     })
 }
 
@@ -163,7 +163,7 @@ fn show_key(key: &KeyDocument) -> Value {
     let mut shown = key.jwk.clone();
     shown.insert("id".to_owned(), json!(key.id));
     shown.insert("status".to_owned(), json!(key.status));
-    shown.insert("created".to_owned(), moment(key.created_at));
-    shown.insert("lastUpdated".to_owned(), moment(key.updated_at));
+    shown.insert("created".to_owned(), time(key.created_at));
+    shown.insert("lastUpdated".to_owned(), time(key.updated_at));
     Value::Object(shown)
 }

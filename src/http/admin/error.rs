@@ -157,12 +157,6 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "SG0000005", text)
     }
 
-    /// Too much at once.
-    pub(in crate::http) fn rate_limited() -> Self {
-        let text = "API call exceeded rate limit due to too many requests.";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "E0000047", text)
-    }
-
     /// Our fault. The cause goes to the log under the id that the answer has.
     pub(in crate::http) fn internal(cause: &dyn std::error::Error) -> Self {
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "E0000009", "Internal Server Error");
@@ -174,16 +168,6 @@ impl ApiError {
     pub(in crate::http) fn because(mut self, cause: impl Into<String>) -> Self {
         self.0.causes.push(cause.into());
         self
-    }
-
-    /// The `errorId`: also that of the audit record, where there is one.
-    pub(in crate::http) fn id(&self) -> &str {
-        &self.0.id
-    }
-
-    /// The status.
-    pub(in crate::http) fn status(&self) -> StatusCode {
-        self.0.status
     }
 }
 

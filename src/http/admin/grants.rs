@@ -16,7 +16,7 @@ use crate::http::admin::etag;
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::Ids;
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
+use crate::http::admin::wire::time;
 use crate::oauth::refresh::GrantRecord;
 
 pub(super) fn routes() -> Router<Administration> {
@@ -137,9 +137,9 @@ fn show(public_url: &url::Url, grant: &GrantRecord) -> Value {
     json!({
         "id": grant.id.as_str(),
         "status": "ACTIVE",
-        "created": moment(grant.created_at),
-        "lastUpdated": moment(grant.rotated_at),
-        "expiresAt": moment(grant.expires_at),
+        "created": time(grant.created_at),
+        "lastUpdated": time(grant.rotated_at),
+        "expiresAt": time(grant.expires_at),
         "issuer": crate::oauth::metadata::issuer_of(public_url, &grant.server).as_str(),
         "clientId": grant.client.as_str(),
         "userId": grant.user.as_ref().map(crate::model::id::UserId::as_str),

@@ -14,8 +14,8 @@ use crate::http::admin::etag::{self, EntityTag, IfMatch};
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::{Body, Ids, Query};
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
 use crate::http::admin::users;
+use crate::http::admin::wire::{finish, time};
 use crate::issuer::directory::ManagedGroup;
 
 pub(super) fn routes() -> Router<Administration> {
@@ -102,13 +102,15 @@ fn expected(condition: &IfMatch) -> impl Fn(&ManagedGroup) -> bool + '_ {
 pub(super) fn show(group: &Group) -> Value {
     match group {
         Group::Managed(group) => show_managed(group),
-        Group::Declared(name) => json!({
-            "id": name,
-            "objectClass": ["okta:user_group"],
-            "type": "OKTA_GROUP",
-            "profile": { "name": name, "description": "" },
-            "readOnly": true,
-        }),
+        Group::Declared(name) => {
+            let shown = json!({
+                "id": name,
+                "objectClass": ["okta:user_group"],
+                "type": "OKTA_GROUP",
+                "profile": { "name": name, "description": "" },
+            });
+            finish(shown, true)
+        }
     }
 }
 
@@ -119,8 +121,8 @@ fn show_managed(group: &ManagedGroup) -> Value {
     profile.insert("description".to_owned(), json!(document.description));
     json!({
         "id": group.id,
-        "created": moment(group.created_at),
-        "lastUpdated": moment(group.updated_at),
+        "created": time(group.created_at),
+        "lastUpdated": time(group.updated_at),
         "objectClass": ["okta:user_group"],
         "type": "OKTA_GROUP",
         "profile": profile,

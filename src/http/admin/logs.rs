@@ -14,7 +14,8 @@ use crate::http::admin::error::ApiError;
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::Query;
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::{moment, read_moment};
+use crate::http::admin::wire;
+use crate::model::time::Timestamp;
 use crate::store::objects::{AuditEntry, AuditQuery};
 
 /// The most event types in one filter.
@@ -29,7 +30,7 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
     let wrong = |text: &str| ApiError::validation("query", [text.to_owned()]);
     let time = |name: &str| match query.one(name) {
         None => Ok(None),
-        Some(text) => read_moment(text)
+        Some(text) => moment(text)
             .map(Some)
             .ok_or_else(|| wrong("since, until: a time like `2026-01-31T00:00:00Z` is expected")),
     };
@@ -64,6 +65,12 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
         })
         .await?;
     Ok(page.answer(&seat.public_url(), entries, |entry| entry.sequence.to_string(), show))
+}
+
+/// A moment: RFC 3339.
+fn moment(text: &str) -> Option<Timestamp> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_unix_seconds(at.as_second()))
 }
 
 /// The event types of a filter.
@@ -115,7 +122,7 @@ fn show(entry: &AuditEntry) -> Value {
     json!({
         "uuid": entry.sequence.to_string(),
         "version": "0",
-        "published": moment(event.at),
+        "published": wire::time(event.at),
         "eventType": event.kind.as_str(),
         "severity": if is_failure { "WARN" } else { "INFO" },
         "displayMessage": event.kind.as_str(),

@@ -14,7 +14,7 @@ use crate::http::admin::groups;
 use crate::http::admin::paging::Page;
 use crate::http::admin::request::{Body, Ids, OptionalBody, Query};
 use crate::http::admin::seat::Seat;
-use crate::http::admin::shape::moment;
+use crate::http::admin::wire::{finish, time};
 use crate::http::reply;
 use crate::model::secret::Secret;
 use crate::oauth::schema::{BASE, REQUIRED, UserSchema};
@@ -220,11 +220,7 @@ pub(super) fn name_of(user: &SeenUser) -> String {
 }
 
 pub(super) fn show(user: &SeenUser) -> Value {
-    let mut shown = show_record(&user.record);
-    if user.is_declared {
-        shown["readOnly"] = json!(true);
-    }
-    shown
+    finish(show_record(&user.record), user.is_declared)
 }
 
 fn show_record(user: &UserRecord) -> Value {
@@ -235,8 +231,8 @@ fn show_record(user: &UserRecord) -> Value {
     json!({
         "id": user.id.as_str(),
         "status": user.status.as_str(),
-        "created": moment(user.created_at),
-        "lastUpdated": moment(user.updated_at),
+        "created": time(user.created_at),
+        "lastUpdated": time(user.updated_at),
         "profile": user.profile,
         "credentials": credentials,
     })

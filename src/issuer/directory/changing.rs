@@ -206,7 +206,7 @@ fn apply(directory: &mut Directory, change: &ObjectChange, touched: &mut Touched
     match kind {
         ObjectKind::AuthorizationServer => drop(touched.servers.insert(id.to_owned())),
         ObjectKind::Client => drop(touched.clients.insert(id.to_owned())),
-        ObjectKind::Group | ObjectKind::RoleBinding | ObjectKind::UserSchema => {}
+        ObjectKind::Group | ObjectKind::RoleBinding | ObjectKind::UserSchema | ObjectKind::FileDeclaration => {}
     }
     Ok(())
 }

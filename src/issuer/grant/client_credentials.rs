@@ -14,6 +14,7 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
         let grant = GrantType::ClientCredentials;
         minting::admit(context.client.client(), grant)?;
         let scopes = requested_scopes(context.form)?;
+        let audiences = resource::choose(&context.endpoint.server, &[], context.form.texts("resource"))?;
         let decision = decide(
             &context.snapshot.model,
             &TokenRequestFacts {
@@ -25,7 +26,6 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
             },
         );
         let granted = outcome(decision, note)?;
-        let audiences = resource::choose(&context.endpoint.server, &[], context.form.texts("resource"))?;
         let (client, binding) = (context.client.client(), context.binding);
         let now = context.issuer.services.clock.now();
         let request = MintRequest::of_client(client, grant, &granted, &audiences, binding, now);

@@ -47,7 +47,7 @@ pub(super) fn id_token(test: &TestIssuer, client: &str, token: &str) -> serde_js
 async fn case_046_case_100_a_code_gives_tokens_that_say_who_signed_in() {
     let test = bank().await;
     let answer = sign_in(&test, "mobile", BOTH).await;
-    assert_eq!((answer.token_type, answer.scope.as_str()), ("Bearer", BOTH));
+    assert_eq!((answer.token_type(), answer.scope.as_str()), ("Bearer", BOTH));
     assert_eq!(answer.expires_in_seconds, 300);
     assert!(answer.id_token.is_none(), "no `openid`, no ID token");
     let claims = claims(&test, &answer);

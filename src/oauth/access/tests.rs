@@ -1,3 +1,4 @@
+mod credentials;
 mod deciding;
 mod findings;
 mod properties;

@@ -1,17 +1,13 @@
 //! What few clients and servers say, checked.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::model::id::Issuer;
 use crate::model::location::Located;
-use crate::oauth::access::TrustedIssuer;
 use crate::oauth::access::compiling::Compiler;
+use crate::oauth::access::{REFRESH_GRACE_MAX, TrustedIssuer};
 use crate::oauth::declared::{AuthenticationMethod, AuthorizationServerDeclaration, ClientDeclaration, ClientKind};
 use crate::oauth::resource;
-
-/// The longest time for which a refresh token is answered after its successor (okta-model section 6).
-const GRACE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest chain of actors that may be asked for: each one makes the token longer.
 const ACTORS_MAX: u32 = 16;
@@ -27,7 +23,7 @@ impl Compiler<'_> {
                 "choose one: `dpop_bound_access_tokens` or `tls_client_certificate_bound_access_tokens`",
             );
         }
-        if options.refresh.grace > GRACE_MAX {
+        if options.refresh.grace > REFRESH_GRACE_MAX {
             self.error(
                 "refresh_grace_too_long",
                 declared.id.location,

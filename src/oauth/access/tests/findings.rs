@@ -6,7 +6,7 @@ use crate::oauth::access::compile;
 use crate::oauth::declared::{ClientKind, Consent, IssuerDeclaration, RefreshDeclaration};
 use crate::oauth::sample::{bank, claim, client, policy, rule, scope, server, text, texts};
 
-fn codes(findings: &[Finding], severity: Severity) -> Vec<&'static str> {
+pub(super) fn codes(findings: &[Finding], severity: Severity) -> Vec<&'static str> {
     let mut codes: Vec<_> = findings
         .iter()
         .filter(|finding| finding.severity == severity)

@@ -1,0 +1,79 @@
+//! `scopegate admin`: what is done at the machine itself, without the management API.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::admin::bootstrap::bootstrap;
+use crate::clock::{Clock as _, SystemClock};
+use crate::issuer::management::SCOPES;
+use crate::store::open::open;
+
+/// Administer at the machine itself.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    Bootstrap(BootstrapArgs),
+}
+
+/// Make the first administrator, and print its credentials: they are shown once.
+///
+/// It is a service app with the role of a super administrator. What is printed is one JSON object with its `client_id` and
+/// its `private_key` (a JWK), as Okta's SDKs take them in their PrivateKey mode. Nobody keeps the private key but you.
+/// It works while the server runs, which lets the administrator in within a moment.
+#[derive(Debug, Args)]
+pub struct BootstrapArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Make another one where there is an administrator already.
+    #[arg(long)]
+    pub again: bool,
+}
+
+/// Runs the command: exit code 0, or 1 where there is an administrator already.
+///
+/// # Errors
+/// When the configuration has errors, the store does not open, or there is an administrator already.
+pub fn run(args: &AdminArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let AdminCommand::Bootstrap(args) = &args.command;
+    let settings = super::load(&args.config)?;
+    let Some(issuer) = &settings.issuer else {
+        bail!("the configuration declares no local authorization server, so there is nothing to administer");
+    };
+    let Some(store) = &settings.store else {
+        bail!("the configuration names no `store`: that is where administrators are kept");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let made = runtime.block_on(async {
+        let opened = open(store, None, settings.dev).await.context("the store")?;
+        let now = SystemClock::start().now();
+        let made = bootstrap(opened.store.as_ref(), now, args.again).await?;
+        anyhow::Ok(made)
+    })?;
+    let private_key: Value = serde_json::from_str(made.private_key.expose_secret()).context("the key")?;
+    let printed = json!({
+        "org_url": issuer.public_url.as_str().trim_end_matches('/'),
+        "client_id": made.client_id,
+        "private_key": private_key,
+        "scopes": SCOPES,
+    });
+    writeln!(out, "{printed:#}")?;
+    writeln!(
+        io::stderr(),
+        "this is shown once: keep it where only the administrator reads it, and make other administrators with it"
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,336 @@
+//! The preview says what the token endpoint does (case 156): over random servers, policies, claims, clients
+//! and requests, the two answer alike, down to the claims, the trace and the error.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded::Serializer;
+
+use crate::clock::Clock as _;
+use crate::issuer::fixture::{TestIssuer, settings};
+use crate::issuer::preview::{Preview, PreviewRequest, preview};
+use crate::issuer::{Failure, TokenAnswer};
+use crate::jose::unverified::Unverified;
+use crate::model::id::{AuthorizationServerId, Issuer as IssuerId};
+use crate::oauth::access::{Model, compile};
+use crate::oauth::declared::{
+    AuthorizationServerDeclaration, ClaimDeclaration, ClientDeclaration, ClientKind, Consent, IssuerDeclaration,
+    PolicyDeclaration, RuleDeclaration, ScopeDeclaration, TokenProfile,
+};
+use crate::oauth::grant::GrantType;
+use crate::oauth::metadata::issuer_of;
+use crate::oauth::sample::{claim, client, client_id, policy, rule, scope, server, texts};
+use crate::store::memory::MemoryStore;
+use crate::store::seal::SealingKey;
+use crate::testing::house::form;
+
+const SCOPES: [&str; 4] = ["a", "b", "c", "d"];
+const CLIENTS: [&str; 5] = ["svc", "web", "idle", "app", "nobody"];
+const SERVERS: [&str; 3] = ["one", "two", "nowhere"];
+const GROUPS: [&str; 2] = ["g1", "g2"];
+
+/// A request of a client that has authenticated: what the preview takes for given.
+#[derive(Debug, Clone)]
+struct Request {
+    server: &'static str,
+    client: &'static str,
+    scope: Option<String>,
+}
+
+fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
+    let expressions = [
+        "client.id",
+        "scopes",
+        "grant + client.kind",
+        "user.login",
+        "size(scopes) > 2 ? 'many' : 'few'",
+        "scopes.exists(s, s == 'a')",
+        // Fails where `b` is granted: the request fails with it (case 106).
+        "scopes.exists(s, s == 'b') ? 1 / 0 : 1",
+        "1 / (size(scopes) - 1)",
+    ];
+    let one = (select(expressions.to_vec()), subsequence(SCOPES.to_vec(), 0..=2));
+    prop::collection::vec(one, 0..6).prop_map(|parts| {
+        let build = |(index, (value, scopes)): (usize, (&str, Vec<&str>))| claim(&format!("x{index}"), value, &scopes);
+        parts.into_iter().enumerate().map(build).collect()
+    })
+}
+
+fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
+    let one = (
+        subsequence(vec!["client_credentials", "authorization_code", "refresh_token"], 1..=3),
+        subsequence(GROUPS.to_vec(), 0..=1),
+        prop::option::of(subsequence(SCOPES.to_vec(), 1..=4)),
+        60_u64..86_400,
+    );
+    prop::collection::vec(one, 0..4).prop_map(|parts| {
+        let build =
+            |(index, (grants, groups, scopes, seconds)): (usize, (Vec<&str>, Vec<&str>, Option<Vec<&str>>, u64))| {
+                rule(&format!("r{index}"), &grants, &groups, scopes.as_deref(), seconds)
+            };
+        parts.into_iter().enumerate().map(build).collect()
+    })
+}
+
+fn policies() -> impl Strategy<Value = Vec<PolicyDeclaration>> {
+    let declared = ["svc", "web", "idle", "app"];
+    let one = (prop::option::of(subsequence(declared.to_vec(), 0..=4)), rules());
+    prop::collection::vec(one, 0..4).prop_map(|parts| {
+        let build = |(index, (clients, rules)): (usize, (Option<Vec<&str>>, _))| {
+            policy(&format!("p{index}"), clients.as_deref(), rules)
+        };
+        parts.into_iter().enumerate().map(build).collect()
+    })
+}
+
+fn scopes() -> impl Strategy<Value = Vec<ScopeDeclaration>> {
+    let consent = select(vec![
+        Consent::Implicit,
+        Consent::Implicit,
+        Consent::Flexible,
+        Consent::Required,
+    ]);
+    prop::collection::vec((consent, any::<bool>()), 4).prop_map(|parts| {
+        let named = SCOPES.iter().zip(parts);
+        named
+            .map(|(name, (consent, default))| scope(name, consent, default))
+            .collect()
+    })
+}
+
+fn servers() -> impl Strategy<Value = Vec<AuthorizationServerDeclaration>> {
+    let one = (scopes(), policies(), claims(), any::<bool>());
+    prop::collection::vec(one, 2).prop_map(|parts| {
+        let build = |(id, (scopes, policies, claims, okta)): (&str, (_, _, _, bool))| {
+            let mut built = server(id, scopes, policies);
+            built.claims = claims;
+            built.token_profile = if okta {
+                TokenProfile::Okta
+            } else {
+                TokenProfile::Rfc9068
+            };
+            built
+        };
+        SERVERS.into_iter().zip(parts).map(build).collect()
+    })
+}
+
+fn apps() -> Vec<ClientDeclaration> {
+    vec![
+        client("svc", ClientKind::Service, &["client_credentials"]),
+        client(
+            "web",
+            ClientKind::Web,
+            &["client_credentials", "authorization_code", "refresh_token"],
+        ),
+        // Authenticates, and has no grant that is asked for here.
+        client("idle", ClientKind::Web, &["authorization_code"]),
+        client("app", ClientKind::Native, &["authorization_code", "refresh_token"]),
+    ]
+}
+
+/// Mostly what is declared, in any order; now and then what breaks the grammar, or a rule of OpenID Connect.
+fn requests() -> impl Strategy<Value = Vec<Request>> {
+    let named = subsequence(SCOPES.to_vec(), 0..=4)
+        .prop_shuffle()
+        .prop_map(|names| names.join(" "));
+    let odd = select(vec![
+        "a a",
+        " a  b ",
+        "zz",
+        "a zz",
+        "openid a",
+        "offline_access",
+        "a\"b",
+        "a\\b",
+        "ä",
+        "",
+        " ",
+    ]);
+    let scope = prop_oneof![1 => Just(None), 6 => named.prop_map(Some), 2 => odd.prop_map(|odd| Some(odd.to_owned()))];
+    let server = prop_oneof![9 => select(SERVERS[..2].to_vec()), 1 => Just(SERVERS[2])];
+    let client = prop_oneof![8 => select(CLIENTS[..2].to_vec()), 2 => select(CLIENTS[2..].to_vec())];
+    let one = (server, client, scope).prop_map(|(server, client, scope)| Request { server, client, scope });
+    prop::collection::vec(one, 250)
+}
+
+/// What is compared of an answer.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Token {
+        claims: Map<String, Value>,
+        scope: String,
+        seconds: u64,
+        trace: Value,
+        policy: Value,
+        rule: Value,
+    },
+    Error {
+        status: u16,
+        error: &'static str,
+        code: &'static str,
+        text: Option<String>,
+    },
+}
+
+fn refusal(error: &crate::oauth::error::OAuthError) -> Answer {
+    let code = error.error_code();
+    Answer::Error {
+        status: error.http_status(),
+        error: error.code().as_str(),
+        code,
+        // Who cannot authenticate is told less than who asks for a preview.
+        text: (code != "client_authentication_failed").then(|| error.description()),
+    }
+}
+
+fn without_id(mut claims: Map<String, Value>) -> Map<String, Value> {
+    claims.remove("jti");
+    claims
+}
+
+impl Answer {
+    fn of_preview(preview: &Preview) -> Self {
+        match &preview.outcome {
+            Ok(token) => Self::Token {
+                claims: without_id(token.access_token.clone()),
+                scope: token.scopes.to_string(),
+                seconds: token.access_token_lifetime.as_secs(),
+                trace: preview.decision.as_ref().expect("decided").trace_json(),
+                policy: json!(token.policy),
+                rule: json!(token.rule),
+            },
+            Err(error) => refusal(error),
+        }
+    }
+
+    fn of_endpoint(answer: &Result<TokenAnswer, Failure>, detail: &Value) -> Self {
+        match answer {
+            Ok(answer) => {
+                let token = Unverified::parse(answer.access_token.expose_secret()).expect("a token");
+                Self::Token {
+                    claims: without_id(token.claims_unverified().clone()),
+                    scope: answer.scope.clone(),
+                    seconds: answer.expires_in_seconds,
+                    trace: detail["trace"].clone(),
+                    policy: detail["policy"].clone(),
+                    rule: detail["rule"].clone(),
+                }
+            }
+            Err(failure) => refusal(&failure.error),
+        }
+    }
+}
+
+fn body(request: &Request) -> String {
+    let mut body = Serializer::new(String::new());
+    body.append_pair("grant_type", "client_credentials")
+        .append_pair("client_id", request.client);
+    if request.client != "app" {
+        body.append_pair("client_secret", "secret");
+    }
+    if let Some(scope) = &request.scope {
+        body.append_pair("scope", scope);
+    }
+    body.finish()
+}
+
+fn previewed(model: &Model, test: &TestIssuer, request: &Request) -> Answer {
+    let server = AuthorizationServerId::parse(request.server).expect("a name");
+    let issuer: IssuerId = issuer_of(&test.issuer.public_url(), &server);
+    let asked = PreviewRequest {
+        server: &server,
+        client: &client_id(request.client),
+        grant: GrantType::ClientCredentials,
+        user: None,
+        scope: request.scope.as_deref(),
+    };
+    Answer::of_preview(&preview(model, &issuer, &asked, test.clock.now()))
+}
+
+proptest! {
+    // 40 worlds of 250 requests.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn case_156_the_preview_says_what_the_token_endpoint_does_10_000_times(
+        servers in servers(), requests in requests()
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let declared = settings(IssuerDeclaration {
+            servers,
+            clients: apps(),
+            groups: texts(&["g1", "g2", "customers"]),
+            users: Vec::new(),
+        });
+        let (model, findings) = compile(&declared.declared);
+        let model = model.unwrap_or_else(|| panic!("{findings:#?}"));
+        let test = runtime
+            .block_on(TestIssuer::on(declared.declared, Arc::new(MemoryStore::new()), Arc::new(SealingKey::generate().0)))
+            .expect("starts");
+        for request in &requests {
+            let endpoint = runtime.block_on(test.issuer.token(request.server, &form(&body(request))));
+            let records = std::mem::take(&mut *test.records.audit.lock());
+            let detail = records.last().map_or(Value::Null, |event| event.detail.clone());
+            let endpoint = Answer::of_endpoint(&endpoint, &detail);
+            prop_assert_eq!(endpoint, previewed(&model, &test, request), "{:?}", request);
+        }
+    }
+}
+
+#[test]
+fn the_random_requests_are_granted_and_refused_in_every_way() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
+    for _ in 0..40 {
+        let servers = servers().new_tree(&mut runner).expect("generates").current();
+        let requests = requests().new_tree(&mut runner).expect("generates").current();
+        let (model, _) = compile(&IssuerDeclaration {
+            servers,
+            clients: apps(),
+            groups: texts(&["g1", "g2", "customers"]),
+            users: Vec::new(),
+        });
+        let model = model.expect("compiles");
+        for request in requests {
+            let server = AuthorizationServerId::parse(request.server).expect("a name");
+            let issuer = IssuerId::parse("https://127.0.0.1:8443").expect("valid");
+            let asked = PreviewRequest {
+                server: &server,
+                client: &client_id(request.client),
+                grant: GrantType::ClientCredentials,
+                user: None,
+                scope: request.scope.as_deref(),
+            };
+            let seen = preview(&model, &issuer, &asked, crate::testing::house::NOW);
+            *kinds
+                .entry(
+                    seen.outcome
+                        .as_ref()
+                        .map_or_else(|error| error.error_code(), |_| "granted"),
+                )
+                .or_default() += 1;
+        }
+    }
+    for kind in [
+        "granted",
+        "client_authentication_failed",
+        "unknown_authorization_server",
+        "grant_not_allowed",
+        "public_client",
+        "malformed_scope",
+        "no_matching_scope",
+        "no_default_scopes",
+        "no_matching_policy",
+        "scope_denied",
+        "consent_required",
+        "claim_evaluation_failure",
+        "openid_not_allowed_client_creds",
+    ] {
+        assert!(kinds.get(kind).is_some_and(|count| *count >= 5), "{kind}: {kinds:?}");
+    }
+    assert!(kinds["granted"] > 500, "{kinds:?}");
+}
