@@ -66,7 +66,20 @@ async fn a_server_is_made_of_its_parts_and_mints() {
         (&json!("ACTIVE"), &json!("okta"))
     );
     assert!(shown["credentials"]["signing"]["kid"].is_string());
-    assert!(shown["created"].as_str().expect("a time").ends_with(".000Z"), "{shown}");
+    let created: jiff::Timestamp = shown["created"].as_str().expect("a time").parse().expect("RFC 3339");
+    assert_eq!(created.as_second(), crate::issuer::fixture::NOW);
+    let mut more = json!({ "name": "Payments", "audiences": ["https://pay.example", "https://pay.example/v2"],
+        "associatedServers": ["transfers"], "actorsMax": 2,
+        "trustedIssuers": [{ "issuer": "https://i.example", "jwksUri": "https://i.example/keys" }] });
+    let put = house.put(&at, &more).await.ok();
+    assert_eq!(
+        (&put["associatedServers"], &put["actorsMax"]),
+        (&json!(["transfers"]), &json!(2)),
+        "{put}"
+    );
+    assert_eq!(put["trustedIssuers"], more["trustedIssuers"]);
+    more["trustedIssuers"][0]["jwks"] = json!({ "keys": [] });
+    assert_eq!(house.put(&at, &more).await.error().0, 400);
 }
 
 #[tokio::test]
