@@ -176,8 +176,13 @@ impl App {
             bound.serve_web("issuer listener", issuer.router(), options.limits.clone(), &lifecycle);
         }
         if let (Some(bound), Some(issuer)) = (admin_listener, &issuer) {
-            let router = issuer.admin_router(&bound.address());
-            bound.serve_web("admin listener", router, options.limits.clone(), &lifecycle);
+            issuer.serve_management_at(&bound);
+            bound.serve_web(
+                "admin listener",
+                issuer.admin_router(),
+                options.limits.clone(),
+                &lifecycle,
+            );
         }
         let serving = match (ext_authz, &gate) {
             (Some(bound), Some(gate)) => {

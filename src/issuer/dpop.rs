@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::issuer::authenticate::AuthenticatedClient;
-use crate::issuer::{Endpoint, FormRequest, Issuer};
+use crate::issuer::{Endpoint, FormRequest, Issuer, management};
 use crate::jose::compact::Compact;
 use crate::jose::dpop::{ExpectedProof, ProofError, ProvenKey, verify_proof};
 use crate::model::digest::Digest;
@@ -47,6 +47,11 @@ pub(super) async fn binding(
     if options.certificate_bound_access_tokens {
         let shown = request.certificate.ok_or(OAuthError::CertificateMissing)?;
         return Ok(Some(KeyBinding::Certificate(Digest::of(&shown.der))));
+    }
+    // Okta's SDKs send a proof to the management server whether or not the app is bound, and then show a bearer token:
+    // only an app that is bound gets a token that is (the API takes no bound one as a bearer token).
+    if endpoint.server.id.as_str() == management::ID && !options.dpop_bound_access_tokens {
+        return Ok(None);
     }
     let proof = match request.dpop {
         [] if options.dpop_bound_access_tokens => return Err(OAuthError::Dpop(DpopProblem::Missing)),

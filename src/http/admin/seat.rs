@@ -24,9 +24,14 @@ impl Seat {
         Ok(desk.dry(self.dry_run))
     }
 
-    /// Where the management API is reached: what links begin with.
-    pub(in crate::http) fn public_url(&self) -> url::Url {
+    /// Where the management API is reached: what its links begin with.
+    pub(in crate::http) fn url(&self) -> url::Url {
         self.administration.base_url()
+    }
+
+    /// The public URL: what issuers begin with.
+    pub(in crate::http) fn public_url(&self) -> url::Url {
+        self.administration.issuer().public_url()
     }
 }
 
