@@ -2,6 +2,8 @@
 
 mod authority;
 pub(in crate::http) mod house;
+mod people;
+mod registration;
 mod servers;
 
 use axum::Router;
