@@ -352,6 +352,8 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
             "grant.id",
             "keys.usable",
             "listener.address",
+            "object.id",
+            "object.kind",
             "part",
             "problem",
             "revocation.kind",
