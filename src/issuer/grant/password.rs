@@ -17,12 +17,10 @@ use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::people::Person;
 use crate::issuer::{Note, people};
 use crate::model::digest::Digest;
-use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::oauth::access::AccessDenial;
-use crate::oauth::declared::Consent;
 use crate::oauth::error::{OAuthError, PasswordFailure};
 use crate::oauth::grant::GrantType;
+use crate::oauth::minting;
 
 /// How many attempts may fail, one after the other.
 const FAILURES_MAX: u32 = 10;
@@ -54,7 +52,11 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
             now,
         };
         let opened = opening.decide(context, note)?;
-        ask_nobody(context, opened.granted.scopes())?;
+        minting::ask_nobody(
+            &context.endpoint.server,
+            context.client.client(),
+            opened.granted.scopes(),
+        )?;
         let answer = opening.answer(context, &opened)?;
         if let Some(record) = &opened.record {
             note.set("grant_id", json!(opened.id.as_str()));
@@ -142,23 +144,4 @@ fn report_lock(context: &GrantContext<'_>, login: &str, now: Timestamp) {
         }),
         detail: json!({ "failures": FAILURES_MAX, "seconds": FAILURES_WINDOW.as_secs() }),
     });
-}
-
-/// Refuses the scopes that a person would have to be asked for.
-fn ask_nobody(context: &GrantContext<'_>, scopes: &ScopeSet) -> Result<(), OAuthError> {
-    let client_asks = context.client.client().options.asks_consent;
-    let server = &context.endpoint.server;
-    let needs_asking = |scope: &&Scope| {
-        server.scopes.get(*scope).is_some_and(|info| match info.consent {
-            Consent::Implicit => false,
-            Consent::Flexible => client_asks,
-            Consent::Required => true,
-        })
-    };
-    let needed: ScopeSet = scopes.iter().filter(needs_asking).cloned().collect();
-    if needed.is_empty() {
-        Ok(())
-    } else {
-        Err(AccessDenial::ConsentRequired(needed).into())
-    }
 }
