@@ -351,6 +351,8 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
             "event_type",
             "keys.usable",
             "listener.address",
+            "object.id",
+            "object.kind",
             "part",
             "problem",
             "revocation.kind",
