@@ -177,7 +177,12 @@ impl App {
         }
         if let (Some(bound), Some(issuer)) = (admin_listener, &issuer) {
             issuer.serve_management_at(&bound);
-            bound.serve_web("admin listener", issuer.admin_router(), options.limits.clone(), &lifecycle);
+            bound.serve_web(
+                "admin listener",
+                issuer.admin_router(),
+                options.limits.clone(),
+                &lifecycle,
+            );
         }
         let serving = match (ext_authz, &gate) {
             (Some(bound), Some(gate)) => {

@@ -41,7 +41,12 @@ async fn list(seat: &Seat, of: Resource, holder: Holder<'_>, page: &Page) -> Res
     let desk = seat.desk(Action::Read, of)?;
     let grants = desk.grants(holder, page.after.as_deref(), page.fetch()).await?;
     let public_url = seat.public_url();
-    Ok(page.answer(&seat.url(), grants, |grant| grant.id.to_string(), |grant| show(&public_url, grant)))
+    Ok(page.answer(
+        &seat.url(),
+        grants,
+        |grant| grant.id.to_string(),
+        |grant| show(&public_url, grant),
+    ))
 }
 
 async fn read(seat: &Seat, of: Resource, holder: Holder<'_>, id: &str) -> Result<Response, ApiError> {
