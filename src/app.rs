@@ -141,7 +141,6 @@ impl App {
                 .transpose()
         };
         let ext_authz = bind(gate.is_some(), &settings.listeners.ext_authz, Protocol::Grpc)?;
-        let admin_listener = bind(issuer.is_some(), &settings.listeners.admin, Protocol::Web)?;
         let issuer_listener = match (&issuer, &settings.listeners.issuer) {
             (Some(issuer), Some(listener)) => {
                 let asking = issuer.asking_for_certificates();
@@ -149,6 +148,7 @@ impl App {
             }
             _ => None,
         };
+        let admin_listener = bind(issuer.is_some(), &settings.listeners.admin, Protocol::Web)?;
         let telemetry_listener = bind(true, &settings.listeners.telemetry, Protocol::Web)?;
         let address = |bound: &Option<Bound>| bound.as_ref().map(Bound::address);
         let addresses = Addresses {

@@ -41,7 +41,7 @@ pub(super) async fn start(
     let Some(store) = &settings.store else {
         bail!("tokens are minted here, and the configuration names no `store`");
     };
-    let opened = store::open::open(store, None, settings.dev)
+    let opened = store::open::open(store, settings.sealing_key.as_ref(), settings.dev)
         .await
         .context("the store")?;
     let (journal, writing) = Journal::start(opened.store.clone());
@@ -69,13 +69,19 @@ impl Issuer {
         http::router(self.0.clone())
     }
 
-    /// Says where the management API is reached: at its listener, if that is one address.
+    /// Says where the management API is reached, which links and assertions name: at its listener, by the host of the
+    /// public URL where that listens at every address.
     pub(super) fn serve_management_at(&self, bound: &Bound) {
+        let ListenAddress::Tcp(address) = bound.address() else {
+            return;
+        };
         let scheme = if bound.tls().is_some() { "https" } else { "http" };
-        if let ListenAddress::Tcp(address) = bound.address()
-            && !address.ip().is_unspecified()
-            && let Ok(url) = format!("{scheme}://{address}").parse()
-        {
+        let public_url = self.0.public_url();
+        let host = match public_url.host_str() {
+            Some(host) if address.ip().is_unspecified() => format!("{host}:{}", address.port()),
+            _ => address.to_string(),
+        };
+        if let Ok(url) = format!("{scheme}://{host}").parse() {
             self.0.serve_management_at(url);
         }
     }

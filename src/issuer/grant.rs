@@ -3,9 +3,12 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod password;
 pub(super) mod person;
 mod refresh;
+
+pub use device_code::DeviceAnswer;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,9 +68,8 @@ pub(super) async fn answer(
         GrantType::RefreshToken => refresh::answer(&context, note).await,
         GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
         GrantType::Password => password::answer(&context, note).await,
-        GrantType::Implicit | GrantType::DeviceCode | GrantType::TokenExchange | GrantType::JwtBearer => {
-            Err(OAuthError::UnsupportedGrantType)
-        }
+        GrantType::DeviceCode => device_code::answer(&context, note).await,
+        GrantType::Implicit | GrantType::TokenExchange | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
     };
     answer.map(|answer| TokenAnswer {
         dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),

@@ -111,6 +111,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         client: request.client,
         grant: request.grant,
         user: request.user.map(|user| UserFacts {
+            id: user.token.id,
             login: user.token.login,
             groups: user.token.groups,
             active: user.active,
@@ -176,10 +177,10 @@ fn compose(
             amr: &[],
             acr: None,
         }),
-        issued_at: now,
-        id: &id,
         binding: None,
         actor: None,
+        issued_at: now,
+        id: &id,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {

@@ -496,7 +496,10 @@ async fn the_metadata_lists_what_is_built_and_nothing_else() {
         .metadata("transfers", Document::AuthorizationServer)
         .expect("the server exists");
     let document: serde_json::Value = serde_json::from_str(&published).expect("JSON");
-    assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+    assert_eq!(
+        document["grant_types_supported"],
+        json!(["client_credentials", "password", "refresh_token"])
+    );
     assert_eq!(document["issuer"], "https://127.0.0.1:8443/oauth2/transfers");
     assert!(document.get("authorization_endpoint").is_none());
     assert!(test.issuer.metadata("nowhere", Document::OpenidConfiguration).is_none());

@@ -309,7 +309,7 @@ impl OAuthError {
             | Self::MissingParameter(_)
             | Self::Pkce(_)
             | Self::CertificateMissing
-            | Self::Bearer(BearerProblem::Several | BearerProblem::InQuery) => E::InvalidRequest,
+            | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,

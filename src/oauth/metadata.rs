@@ -12,8 +12,12 @@ use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::oauth::access::Server;
 use crate::oauth::grant::GrantType;
 
-/// The grants that the token endpoint answers.
-pub const GRANTS: [GrantType; 1] = [GrantType::ClientCredentials];
+/// The grants that work from beginning to end. Those that need a page on which a person signs in follow with it.
+pub const GRANTS: [GrantType; 3] = [
+    GrantType::ClientCredentials,
+    GrantType::Password,
+    GrantType::RefreshToken,
+];
 
 /// What DPoP proofs may be signed with: every asymmetric algorithm but RSASSA-PKCS1-v1_5, which FAPI 2.0 rules out.
 pub const DPOP_ALGORITHMS: [Algorithm; 6] = [
@@ -79,6 +83,7 @@ pub fn authorization_server(issuer: &Issuer, server: &Server) -> Value {
 #[must_use]
 pub fn openid_configuration(issuer: &Issuer, server: &Server) -> Value {
     let mut document = authorization_server(issuer, server);
+    document["userinfo_endpoint"] = json!(endpoint(issuer, &server.id, "userinfo"));
     document["subject_types_supported"] = json!(["public"]);
     document["id_token_signing_alg_values_supported"] = json!([server.algorithm.as_str()]);
     document

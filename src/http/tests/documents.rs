@@ -22,7 +22,10 @@ async fn case_147_both_documents_stand_at_every_url_shape_and_name_their_issuer(
         ] {
             assert_eq!(body[name], format!("{issuer}/v1/{path}"));
         }
-        assert_eq!(body["grant_types_supported"], json!(["client_credentials"]));
+        assert_eq!(
+            body["grant_types_supported"],
+            json!(["client_credentials", "password", "refresh_token"])
+        );
         assert_eq!(
             body["token_endpoint_auth_methods_supported"],
             json!(["client_secret_basic", "client_secret_post"])
