@@ -442,13 +442,13 @@ impl Snapshot {
 }
 
 impl Endpoint {
-    fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>) -> Self {
+    fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>, certificates: bool) -> Self {
         let issuer = metadata::issuer_of(public_url, &server.id);
-        let token_url = format!("{issuer}/v1/token");
+        let token_url = metadata::endpoint(&issuer, &server.id, "token");
         let text = |document: Value| Arc::from(document.to_string());
         Self {
-            authorization_server: text(metadata::authorization_server(&issuer, server)),
-            openid_configuration: text(metadata::openid_configuration(&issuer, server)),
+            authorization_server: text(metadata::authorization_server(&issuer, server, certificates)),
+            openid_configuration: text(metadata::openid_configuration(&issuer, server, certificates)),
             assertion_audiences: [issuer.to_string(), token_url.clone()],
             token_url,
             issuer,

@@ -205,11 +205,12 @@ impl Issuer {
     /// revocation speaks of.
     async fn end_what_was_minted_meanwhile(&self, last: &Snapshot, next: &Snapshot) {
         let at = self.services.clock.now();
-        for principal in undeclared(&last.model, next) {
+        let before = undeclared::declared(&last.model);
+        for principal in before.iter().filter(|principal| !undeclared::works(next, principal)) {
             let revocation = principal.revocation(at);
             let event = AuditEvent {
                 kind: AuditKind::TokenRevoked,
-                ..undeclared_event(&principal, at)
+                ..undeclared_event(principal, at)
             };
             self.services.revocations.revoke(revocation.clone());
             if let Err(error) = self.services.store.store.revoke(&revocation, &event).await {
@@ -320,17 +321,22 @@ impl Plan {
         );
         model.servers.insert(management.id.clone(), management);
 
+        let needs_certificates = model.needs_certificates();
         let mut servers = HashMap::with_capacity(model.servers.len());
         for (id, server) in &model.servers {
             let known = last.servers.get(id);
-            let same = known.filter(|known| Arc::ptr_eq(&known.server, server) && self.public_url == last.public_url);
+            let same = known.filter(|known| {
+                Arc::ptr_eq(&known.server, server)
+                    && self.public_url == last.public_url
+                    && needs_certificates == last.needs_certificates
+            });
             let endpoint = same.map_or_else(
                 || {
                     let keys = known.map_or_else(
                         || Arc::new(ServerKeys::new(id.clone())),
                         |known| Arc::clone(&known.keys),
                     );
-                    Arc::new(Endpoint::new(&self.public_url, server, keys))
+                    Arc::new(Endpoint::new(&self.public_url, server, keys, needs_certificates))
                 },
                 Arc::clone,
             );
@@ -338,7 +344,7 @@ impl Plan {
         }
         Snapshot {
             public_url: self.public_url,
-            needs_certificates: model.needs_certificates(),
+            needs_certificates,
             model,
             servers,
             declared: self.declared,

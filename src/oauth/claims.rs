@@ -47,8 +47,9 @@ pub const CLAIM_BYTES_MAX: usize = 4096;
 /// The variables that an expression may name.
 pub const VARIABLES: [&str; 4] = ["client", "grant", "scopes", "user"];
 
-/// Claims that say what the token is and whom it speaks for. Only the issuer sets them.
-pub const RESERVED: [&str; 31] = [
+/// Claims that say what the token is and whom it speaks for. Only the issuer sets them. (`may_act`, by which a server
+/// says who may act for a user, is a claim like others: RFC 8693 section 4.4.)
+pub const RESERVED: [&str; 30] = [
     "acr",
     "act",
     "amr",
@@ -67,7 +68,6 @@ pub const RESERVED: [&str; 31] = [
     "idp",
     "iss",
     "jti",
-    "may_act",
     "nbf",
     "nonce",
     "s_hash",

@@ -8,6 +8,7 @@
 //! keeps 401 for `invalid_client`.
 
 mod bearer;
+mod exchange;
 mod grant;
 
 use crate::jose::dpop::ProofError;
@@ -20,7 +21,8 @@ use crate::oauth::request::MalformedRequest;
 use crate::oauth::resource::InvalidTarget;
 
 pub use bearer::BearerProblem;
-pub use grant::{CodeFailure, GrantFailure, PasswordFailure, RefreshFailure};
+pub use exchange::ExchangeProblem;
+pub use grant::{AssertionFailure, CodeFailure, GrantFailure, PasswordFailure, RefreshFailure};
 
 /// The `error` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +133,9 @@ pub enum OAuthError {
     /// A parameter of PKCE is malformed.
     #[error(transparent)]
     Pkce(#[from] InvalidPkce),
+    /// The tokens cannot be exchanged.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeProblem),
     /// What the client shows as its grant does not count.
     #[error(transparent)]
     Grant(GrantFailure),
@@ -311,6 +316,7 @@ impl OAuthError {
             | Self::CertificateMissing
             | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
+            Self::Exchange(_) => E::InvalidRequest,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
             Self::Device(DeviceProblem::TooFast) => E::SlowDown,
@@ -354,6 +360,7 @@ impl OAuthError {
             Self::MissingParameter(_) => "missing_parameter",
             Self::InvalidTarget(problem) => problem.error_code(),
             Self::Pkce(problem) => problem.error_code(),
+            Self::Exchange(problem) => problem.error_code(),
             Self::Grant(failure) => failure.error_code(),
             Self::Device(DeviceProblem::Pending) => "authorization_pending",
             Self::Device(DeviceProblem::TooFast) => "slow_down",
@@ -426,6 +433,7 @@ impl OAuthError {
             | Self::MalformedScope(_)
             | Self::ScopeNotGranted(_)
             | Self::Pkce(_)
+            | Self::Exchange(_)
             | Self::Grant(_)
             | Self::Device(_)
             | Self::Bearer(_)
@@ -471,6 +479,12 @@ impl From<CodeFailure> for OAuthError {
 
 impl From<PasswordFailure> for OAuthError {
     fn from(failure: PasswordFailure) -> Self {
+        Self::Grant(failure.into())
+    }
+}
+
+impl From<AssertionFailure> for OAuthError {
+    fn from(failure: AssertionFailure) -> Self {
         Self::Grant(failure.into())
     }
 }

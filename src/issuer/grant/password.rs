@@ -12,15 +12,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
-use crate::issuer::grant::person::Opening;
+use crate::issuer::grant::person::{Opening, ask_nobody};
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::people::Person;
 use crate::issuer::{Note, people};
 use crate::model::digest::Digest;
-use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::oauth::access::AccessDenial;
-use crate::oauth::declared::Consent;
 use crate::oauth::error::{OAuthError, PasswordFailure};
 use crate::oauth::grant::GrantType;
 
@@ -142,23 +139,4 @@ fn report_lock(context: &GrantContext<'_>, login: &str, now: Timestamp) {
         }),
         detail: json!({ "failures": FAILURES_MAX, "seconds": FAILURES_WINDOW.as_secs() }),
     });
-}
-
-/// Refuses the scopes that a person would have to be asked for.
-fn ask_nobody(context: &GrantContext<'_>, scopes: &ScopeSet) -> Result<(), OAuthError> {
-    let client_asks = context.client.client().options.asks_consent;
-    let server = &context.endpoint.server;
-    let needs_asking = |scope: &&Scope| {
-        server.scopes.get(*scope).is_some_and(|info| match info.consent {
-            Consent::Implicit => false,
-            Consent::Flexible => client_asks,
-            Consent::Required => true,
-        })
-    };
-    let needed: ScopeSet = scopes.iter().filter(needs_asking).cloned().collect();
-    if needed.is_empty() {
-        Ok(())
-    } else {
-        Err(AccessDenial::ConsentRequired(needed).into())
-    }
 }
