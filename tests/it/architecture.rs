@@ -69,6 +69,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "clock",
             "entropy",
+            "jose",
             "oauth",
             "issuer",
             "revocation",
