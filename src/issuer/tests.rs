@@ -1,4 +1,5 @@
 mod authorization_code;
+mod introspection;
 mod jwt_bearer;
 mod password;
 mod refresh;
