@@ -69,6 +69,8 @@ pub struct Addresses {
     pub ext_authz: Option<ListenAddress>,
     /// Where clients get tokens.
     pub issuer: Option<ListenAddress>,
+    /// Where operators administer.
+    pub admin: Option<ListenAddress>,
     /// Where metrics and probes are read.
     pub telemetry: Option<ListenAddress>,
 }
@@ -79,6 +81,7 @@ impl Addresses {
         [
             ("ext_authz", &self.ext_authz),
             ("issuer", &self.issuer),
+            ("admin", &self.admin),
             ("telemetry", &self.telemetry),
         ]
         .into_iter()
@@ -145,23 +148,22 @@ impl App {
             }
             _ => None,
         };
+        let admin_listener = bind(issuer.is_some(), &settings.listeners.admin, Protocol::Web)?;
         let telemetry_listener = bind(true, &settings.listeners.telemetry, Protocol::Web)?;
         let address = |bound: &Option<Bound>| bound.as_ref().map(Bound::address);
         let addresses = Addresses {
             ext_authz: address(&ext_authz),
             issuer: address(&issuer_listener),
+            admin: address(&admin_listener),
             telemetry: address(&telemetry_listener),
         };
-        let certificates: Vec<Arc<Tls>> = [&ext_authz, &issuer_listener, &telemetry_listener]
+        let certificates: Vec<Arc<Tls>> = [&ext_authz, &issuer_listener, &admin_listener, &telemetry_listener]
             .into_iter()
             .filter_map(|bound| bound.as_ref().and_then(Bound::tls))
             .collect();
 
         if !certificates.is_empty() {
             lifecycle.beside(reload::follow_certificates(certificates.clone()));
-        }
-        if settings.listeners.admin.is_some() {
-            tracing::info!("the listener `admin` is not opened: this version has no administration over HTTP yet");
         }
 
         // From here on, everything is bound and nothing can fail but the operating system.
@@ -172,6 +174,15 @@ impl App {
         }
         if let (Some(bound), Some(issuer)) = (issuer_listener, &issuer) {
             bound.serve_web("issuer listener", issuer.router(), options.limits.clone(), &lifecycle);
+        }
+        if let (Some(bound), Some(issuer)) = (admin_listener, &issuer) {
+            issuer.serve_management_at(&bound);
+            bound.serve_web(
+                "admin listener",
+                issuer.admin_router(),
+                options.limits.clone(),
+                &lifecycle,
+            );
         }
         let serving = match (ext_authz, &gate) {
             (Some(bound), Some(gate)) => {

@@ -48,7 +48,7 @@ use crate::issuer::settings::IssuerSettings;
 use crate::model::digest::Digest;
 use crate::net::settings::Listeners;
 use crate::policy::declared::Declaration;
-use crate::store::settings::StoreSettings;
+use crate::store::settings::{SealingKeySource, StoreSettings};
 use crate::telemetry::settings::TelemetrySettings;
 use crate::trust::settings::TrustedServerSettings;
 use context::{Context, SECRET_FILE_UNREADABLE};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub listeners: Listeners,
     /// The issuer's store; there is one if tokens are minted here, or if the file names one.
     pub store: Option<StoreSettings>,
+    /// Where the store's sealing key comes from; beside an SQLite database if nothing says so.
+    pub sealing_key: Option<SealingKeySource>,
     /// The bounds of the gate.
     pub gate: GateLimits,
     /// The gate's rules.

@@ -5,6 +5,8 @@
 //! | `/oauth2/{id}/v1/token` | POST | `token` |
 //! | `/oauth2/{id}/v1/revoke` | POST | `revoke` |
 //! | `/oauth2/{id}/v1/introspect` | POST | `introspect` |
+//! | `/oauth2/{id}/v1/userinfo` | GET, POST | `userinfo` |
+//! | `/oauth2/{id}/v1/device/authorize` | POST | `device` |
 //! | `/oauth2/{id}/v1/keys` | GET | `keys` |
 //! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
 //! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
@@ -24,6 +26,7 @@
 
 mod admin;
 mod cors;
+mod device;
 mod discovery;
 mod guard;
 mod introspect;
@@ -32,6 +35,7 @@ mod reply;
 mod request;
 mod revoke;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
@@ -99,6 +103,8 @@ fn endpoints(server: &str) -> Router<Arc<Issuer>> {
         .route(&at("/v1/token"), post(token::answer))
         .route(&at("/v1/revoke"), post(revoke::answer))
         .route(&at("/v1/introspect"), post(introspect::answer))
+        .route(&at("/v1/userinfo"), get(userinfo::answer).post(userinfo::answer))
+        .route(&at("/v1/device/authorize"), post(device::answer))
         .route(&at("/v1/keys"), get(keys::answer))
 }
 

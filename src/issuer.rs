@@ -25,6 +25,7 @@ pub mod directory;
 mod dpop;
 mod follow;
 mod grant;
+mod grants;
 mod introspect;
 pub mod journal;
 mod keys;
@@ -41,6 +42,7 @@ pub mod settings;
 mod signing;
 mod tend;
 mod undeclared;
+mod userinfo;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,6 +52,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use url::Url;
 
+pub use grant::DeviceAnswer;
 pub use introspect::{INTROSPECTION_JWT, IntrospectionAnswer};
 pub use journal::Journal;
 pub use keys::{KeyView, RevokedKey, Takeover};

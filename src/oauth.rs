@@ -42,6 +42,7 @@ pub mod schema;
 pub mod standard_claims;
 pub mod token;
 pub mod user;
+pub mod vulns;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -278,6 +278,7 @@ fn ways_of(model: &Model, server: &Server, client: &Client, scopes: &ScopeSet) -
         for (user, groups) in people(server, client, model) {
             let login = user.as_deref().unwrap_or_default();
             let facts = UserFacts {
+                id: login,
                 login,
                 groups: &groups,
                 active: true,

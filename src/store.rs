@@ -39,13 +39,6 @@ use crate::store::objects::{AuditStore, DirectoryStore, ObjectStore};
 /// What a call of the store gives, later.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What a call that a store does not have yet answers.
-fn not_built<T: Send + 'static>() -> StoreFuture<'static, T> {
-    Box::pin(std::future::ready(Err(StoreError::Corrupt(
-        "this store does not keep that yet",
-    ))))
-}
-
 /// The interface. `Arc<dyn Store>` is how it is held.
 pub trait Store: GrantStore + ObjectStore + DirectoryStore + AuditStore + NodeStore + Send + Sync + 'static {
     /// Every key of an authorization server.
@@ -94,6 +87,9 @@ pub const GRANT_KEPT: Duration = DEAD_SINCE_KEPT;
 
 /// For how long a thing that is good for one use is kept after its end: who shows a stolen code late is still seen.
 pub const ONE_TIME_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest time that failures are counted: a moment and it make another moment in every store.
+const FAILURE_WINDOW_MAX: Duration = Duration::from_secs(1 << 40);
 
 /// For how long a revocation is kept after the moment that it speaks of: longer than any access token
 /// lives (31 days, as [`crate::revocation::RevocationSettings`] has it).
@@ -189,9 +185,24 @@ pub enum StoreError {
     /// The key file is no key.
     #[error("the key file `{0}` does not hold 32 bytes in base64")]
     SealingKeyMalformed(PathBuf),
-    /// PostgreSQL is configured.
-    #[error("this build has no PostgreSQL store yet: use `store: sqlite://…`")]
-    NoPostgres,
+    /// PostgreSQL is configured without a sealing key.
+    #[error(
+        "a store in PostgreSQL needs a sealing key, the same on every node: say `store: {{ url: …, sealing_key: {{ file: … }} }}`"
+    )]
+    SealingKeyUnnamed,
+    /// The sealing key does not come from where it should.
+    #[error("the sealing key from {from}: {problem}")]
+    SealingKeySource {
+        /// Where it should come from, in words.
+        from: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// Another key seals the private keys in this database.
+    #[error(
+        "the sealing key from {0} is not the one of this database: every node needs the key that the first one started with"
+    )]
+    OtherSealingKey(String),
 }
 
 /// How a revocation is spelt in a table: kind, server, name, since, and when it may be forgotten.

@@ -5,6 +5,6 @@
 
 mod agreement;
 mod concurrency;
-mod house;
+pub(crate) mod house;
 mod keys;
 mod reach;

@@ -268,7 +268,8 @@ fn texts(list: &[Located<String>]) -> Vec<String> {
 /// An identifier made of names.
 fn part_id(prefix: IdPrefix, names: &[&str]) -> String {
     // A length before each name: two lists of names never read alike.
-    let text: String = names.iter().map(|name| format!("{}:{name}", name.len())).collect();
+    let counted: Vec<String> = names.iter().map(|name| format!("{}:{name}", name.len())).collect();
+    let text = counted.concat();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Digest::of(text.as_bytes()).as_bytes()[..16]);
     prefix.identifier(u128::from_be_bytes(bytes))

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
 
+use crate::app::serving::Bound;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
@@ -17,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::model::id::AuthorizationServerId;
 use crate::net::asking::Asking;
 use crate::net::fetch::HttpFetch;
+use crate::net::settings::ListenAddress;
 use crate::revocation::Revocations;
 use crate::store;
 use crate::telemetry::Telemetry;
@@ -39,7 +41,7 @@ pub(super) async fn start(
     let Some(store) = &settings.store else {
         bail!("tokens are minted here, and the configuration names no `store`");
     };
-    let opened = store::open::open(store, None, settings.dev)
+    let opened = store::open::open(store, settings.sealing_key.as_ref(), settings.dev)
         .await
         .context("the store")?;
     let (journal, writing) = Journal::start(opened.store.clone());
@@ -65,6 +67,28 @@ impl Issuer {
     /// Everything that clients reach.
     pub(super) fn router(&self) -> Router {
         http::router(self.0.clone())
+    }
+
+    /// Says where the management API is reached, which links and assertions name: at its listener, by the host of the
+    /// public URL where that listens at every address.
+    pub(super) fn serve_management_at(&self, bound: &Bound) {
+        let ListenAddress::Tcp(address) = bound.address() else {
+            return;
+        };
+        let scheme = if bound.tls().is_some() { "https" } else { "http" };
+        let public_url = self.0.public_url();
+        let host = match public_url.host_str() {
+            Some(host) if address.ip().is_unspecified() => format!("{host}:{}", address.port()),
+            _ => address.to_string(),
+        };
+        if let Ok(url) = format!("{scheme}://{host}").parse() {
+            self.0.serve_management_at(url);
+        }
+    }
+
+    /// Everything that administrators reach.
+    pub(super) fn admin_router(&self) -> Router {
+        http::admin_router(self.0.clone(), http::Limits::default())
     }
 
     /// When the listener has to ask clients for certificates.

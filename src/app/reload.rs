@@ -146,6 +146,7 @@ fn waiting_for_restart(running: &Settings, new: &Settings) -> Vec<&'static str> 
         Some(StoreSettings::Postgres { url, .. }) => Some(url.clone()),
         None => None,
     };
+    let sealing_key = |settings: &Settings| settings.sealing_key.as_ref().map(ToString::to_string);
     // Only its path is where requests are looked for; scheme and host are what is said of them.
     let path = |settings: &Settings| settings.public_url.as_ref().map(|url| url.path().to_owned());
     let parts = [
@@ -153,7 +154,10 @@ fn waiting_for_restart(running: &Settings, new: &Settings) -> Vec<&'static str> 
         ("gate", running.gate != new.gate),
         ("listeners", running.listeners != new.listeners),
         ("public_url", path(running) != path(new)),
-        ("store", store(running) != store(new)),
+        (
+            "store",
+            store(running) != store(new) || sealing_key(running) != sealing_key(new),
+        ),
         ("telemetry", running.telemetry != new.telemetry),
     ];
     parts

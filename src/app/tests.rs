@@ -349,3 +349,44 @@ async fn a_task_that_ends_unasked_ends_the_process_with_a_failure() {
         (Cause::TaskEnded("fleeting"), 1)
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_e20_the_administration_has_a_listener_of_its_own_where_it_is_asked_for() {
+    use crate::testing::house::BANK;
+    let with = |listeners: &str| {
+        BANK.replace("https://127.0.0.1:8443", "http://127.0.0.1:8443")
+            .replace("sqlite://unused.db", "sqlite://FOLDER/store.db")
+            .replace("  ext_authz:", &format!("{listeners}  ext_authz:"))
+    };
+    let test = TestApp::start(&with("  admin: { address: \"127.0.0.1:0\" }\n"), quick())
+        .await
+        .expect("starts");
+    let addresses = test.app.addresses().clone();
+    let admin = tcp(addresses.admin.as_ref());
+    let management = "/.well-known/oauth-authorization-server";
+    let document = fetch(admin, management).await;
+    assert!(
+        document.contains("\"http://127.0.0.1:8443/oauth2/v1/token\""),
+        "{document}"
+    );
+    let refused = fetch(admin, "/api/v1/authorizationServers").await;
+    assert!(refused.contains("E0000011"), "{refused}");
+    // Not beside what the clients reach.
+    let public = fetch(tcp(addresses.issuer.as_ref()), "/api/v1/authorizationServers").await;
+    assert!(public.contains("not_found"), "{public}");
+
+    let without = TestApp::start(&with(""), quick()).await.expect("starts");
+    assert_eq!(without.app.addresses().admin, None);
+}
+
+async fn fetch(address: SocketAddr, path: &str) -> String {
+    let io = TokioIo::new(TcpStream::connect(address).await.expect("connects"));
+    let (mut client, connection) = hyper::client::conn::http1::handshake(io).await.expect("handshake");
+    tokio::spawn(connection);
+    let request = http::Request::get(path)
+        .header("host", "gate")
+        .body(Full::<Bytes>::default());
+    let answer = client.send_request(request.expect("a request")).await.expect("answers");
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    String::from_utf8(body.to_vec()).expect("text")
+}

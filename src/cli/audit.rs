@@ -83,7 +83,9 @@ pub fn run(args: &AuditArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         bail!("there is no database `{}`", path.display());
     }
     let found = block_on(async {
-        let opened = open::open(store, None, false).await.context("the store")?;
+        let opened = open::open(store, settings.sealing_key.as_ref(), false)
+            .await
+            .context("the store")?;
         follow(&*opened.store, &args.expect).await
     })?;
     match (&found, args.output) {

@@ -23,12 +23,7 @@ const CLIENTS: &[Column] = &[
     ("GRANTS", "/settings/oauthClient/grant_types"),
 ];
 
-const SECRETS: &[Column] = &[
-    ("ID", "/id"),
-    ("STATUS", "/status"),
-    ("CREATED", "/created"),
-    ("HASH", "/secret_hash"),
-];
+const SECRETS: &[Column] = &[("ID", "/id"), ("STATUS", "/status"), ("CREATED", "/created")];
 
 const TOKENS: &[Column] = &[
     ("ID", "/id"),
@@ -217,7 +212,8 @@ impl Kind {
     }
 }
 
-fn grant(text: &str) -> Result<GrantType, String> {
+/// Reads a grant type of the command line.
+pub(super) fn grant(text: &str) -> Result<GrantType, String> {
     GrantType::parse(text).ok_or_else(|| match GrantType::nearest(text) {
         Some(nearest) => format!("there is no such grant type; did you mean `{nearest}`?"),
         None => "there is no such grant type".to_owned(),

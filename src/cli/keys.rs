@@ -14,7 +14,8 @@ const COLUMNS: &[Column] = &[
     ("STATUS", "/status"),
     ("ALG", "/alg"),
     ("CREATED", "/created"),
-    ("EXPIRES", "/expiresAt"),
+    ("SINCE", "/lastUpdated"),
+    ("NEXT ROTATION", "/nextRotation"),
 ];
 
 /// List, rotate and revoke signing keys.

@@ -15,8 +15,9 @@ const COLUMNS: &[Column] = &[
     ("EVENT", "/eventType"),
     ("OUTCOME", "/outcome/result"),
     ("ACTOR", "/actor/id"),
+    ("CLIENT", "/client/id"),
     ("TARGET", "/target/0/id"),
-    ("MESSAGE", "/displayMessage"),
+    ("REASON", "/outcome/reason"),
 ];
 
 /// Show who did what, oldest first.
@@ -33,9 +34,6 @@ pub struct LogsArgs {
     /// Only events of this type, as `application.lifecycle.create`; as often as needed.
     #[arg(long = "event", value_name = "TYPE", value_parser = event)]
     events: Vec<String>,
-    /// Only entries that hold this text.
-    #[arg(long, value_name = "TEXT")]
-    query: Option<String>,
     /// The most entries.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
@@ -52,6 +50,13 @@ fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Moment::At(at));
     }
+    period(text)
+        .map(Moment::Ago)
+        .map_err(|problem| format!("say a time as `2026-11-24T12:00:00Z`, or {problem}"))
+}
+
+/// Reads a period of the command line: `30s`, `15m`, `2h` or `7d`.
+pub(super) fn period(text: &str) -> Result<Duration, String> {
     let seconds = |unit: char| match unit {
         's' => Some(1),
         'm' => Some(60),
@@ -59,14 +64,14 @@ fn moment(text: &str) -> Result<Moment, String> {
         'd' => Some(86_400),
         _ => None,
     };
-    let ago = || {
+    let read = || {
         let unit = text.chars().last()?;
         let count: u64 = text[..text.len() - unit.len_utf8()].parse().ok()?;
         count.checked_mul(seconds(unit)?)
     };
-    ago()
-        .map(|seconds| Moment::Ago(Duration::from_secs(seconds)))
-        .ok_or_else(|| "say a time as `2026-11-24T12:00:00Z`, or how long ago as `15m`, `2h` or `7d`".to_owned())
+    read()
+        .map(Duration::from_secs)
+        .ok_or_else(|| "say how long as `30s`, `15m`, `2h` or `7d`".to_owned())
 }
 
 /// Event types are words of letters, digits, dots and underscores: nothing that could end the quotes of a filter.
@@ -117,7 +122,6 @@ fn path(args: &LogsArgs) -> String {
     let mut pairs = vec![("sortOrder", "ASCENDING"), ("limit", &limit)];
     pairs.extend(since.as_deref().map(|since| ("since", since)));
     pairs.extend(until.as_deref().map(|until| ("until", until)));
-    pairs.extend(args.query.as_deref().map(|text| ("q", text)));
     if !filter.is_empty() {
         pairs.push(("filter", &filter));
     }

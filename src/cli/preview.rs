@@ -228,7 +228,12 @@ fn granted(out: &mut impl Write, token: &PreviewToken) -> io::Result<()> {
         }
     }
     writeln!(out, "\nClaims of the access token, about {} bytes signed", token.bytes)?;
-    writeln!(out, "{:#}", Value::Object(token.access_token.clone()))
+    writeln!(out, "{:#}", Value::Object(token.access_token.clone()))?;
+    if let Some(claims) = &token.id_token {
+        writeln!(out, "\nClaims of the ID token")?;
+        writeln!(out, "{:#}", Value::Object(claims.clone()))?;
+    }
+    Ok(())
 }
 
 fn policy(out: &mut impl Write, step: &PolicyStep) -> io::Result<()> {

@@ -25,8 +25,8 @@ use crate::config::source::{Source, System};
 use crate::net::dev_ca;
 use crate::net::settings::{ListenAddress, ListenerSettings, TlsSettings};
 
-/// The variable with the base URL.
-const URL_VARIABLE: &str = "SCOPEGATE_URL";
+/// The variable with the configuration file.
+const CONFIG_VARIABLE: &str = "SCOPEGATE_CONFIG";
 
 /// The variable with the CA file.
 const CA_VARIABLE: &str = "SCOPEGATE_CA_FILE";
@@ -41,9 +41,11 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PlaceArgs {
     /// The configuration file of the running Scopegate: says where it listens and, with `dev: true`, what CA to trust.
+    /// Or the variable `SCOPEGATE_CONFIG`.
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// The base URL instead, as `https://auth.example.com`; or the variable `SCOPEGATE_URL`.
+    /// The base URL of the listener instead, as `https://auth.example.com`; or the variable `SCOPEGATE_URL`, and for
+    /// administration `SCOPEGATE_ADMIN_URL`.
     #[arg(long, value_name = "URL", global = true)]
     pub url: Option<String>,
     /// The CA to trust, PEM, instead of the system's; or the variable `SCOPEGATE_CA_FILE`.
@@ -61,6 +63,14 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
+    /// The variable with the base URL.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Issuer => "SCOPEGATE_URL",
+            Self::Admin => "SCOPEGATE_ADMIN_URL",
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Issuer => "issuer",
@@ -83,12 +93,17 @@ impl Connection {
     }
 
     fn find_by(place: &PlaceArgs, listener: Listener, source: &dyn Source) -> anyhow::Result<Self> {
-        let settings = place.config.as_deref().map(super::load).transpose()?;
-        let said = place.url.clone().or_else(|| source.variable(URL_VARIABLE));
+        let config = place.config.clone();
+        let config = config.or_else(|| source.variable(CONFIG_VARIABLE).map(PathBuf::from));
+        let settings = config.as_deref().map(super::load).transpose()?;
+        let said = place.url.clone().or_else(|| source.variable(listener.variable()));
         let base = match (said, &settings) {
             (Some(text), _) => base_of(&text)?,
             (None, Some(settings)) => configured(settings, listener)?,
-            (None, None) => bail!("it is not said where Scopegate runs: say `-c FILE`, `--url URL` or {URL_VARIABLE}"),
+            (None, None) => bail!(
+                "it is not said where Scopegate runs: say `-c FILE`, `--url URL`, {CONFIG_VARIABLE} or {}",
+                listener.variable()
+            ),
         };
         let ca_file = place
             .ca_file

@@ -3,13 +3,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::remote::admin::{Admin, AdminArgs, query, segment};
 use crate::cli::remote::told::{Column, Told};
 use crate::cli::remote::{Body, json_file};
+use crate::cli::{clients, logs};
+use crate::oauth::grant::GrantType;
 
 const SERVERS: &str = "/api/v1/authorizationServers";
 
@@ -52,6 +56,7 @@ const RULES: &[Column] = &[
     ("STATUS", "/status"),
     ("GRANTS", "/conditions/grantTypes/include"),
     ("SCOPES", "/conditions/scopes/include"),
+    ("TOKEN LIVES (S)", "/actions/token/accessTokenLifetimeSeconds"),
 ];
 
 /// List, create and remove authorization servers, and look into them.
@@ -93,6 +98,10 @@ enum ServersCommand {
         /// The authorization server.
         id: String,
     },
+    /// Let clients get tokens: adds an access policy with one rule, after those that there are.
+    Allow(Box<AllowArgs>),
+    /// Add a scope.
+    AddScope(ScopeArgs),
     /// List its scopes.
     Scopes {
         /// The authorization server.
@@ -128,9 +137,56 @@ struct CreateArgs {
     /// What it is for.
     #[arg(long)]
     description: Option<String>,
+    /// A scope, as often as needed.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
     /// The whole object as JSON instead; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "audience", "description"])]
     from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ScopeArgs {
+    /// The authorization server.
+    id: String,
+    /// The scope.
+    name: String,
+    /// What a person is told.
+    #[arg(long)]
+    description: Option<String>,
+    /// Grant it when a request names no scope.
+    #[arg(long)]
+    default: bool,
+}
+
+#[derive(Debug, Args)]
+struct AllowArgs {
+    /// The authorization server.
+    id: String,
+    /// The policy's name, and the rule's.
+    #[arg(long)]
+    name: String,
+    /// A client, as often as needed.
+    #[arg(long = "client", value_name = "ID", required = true)]
+    clients: Vec<String>,
+    /// A grant type, as often as needed.
+    #[arg(long = "grant", value_name = "GRANT", value_parser = clients::grant, required = true)]
+    grants: Vec<GrantType>,
+    /// A scope that they may have, as often as needed.
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    scopes: Vec<String>,
+    /// A group whose users it is for, by name or identifier, as often as needed; everybody if not said.
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// How long an access token lives, as `10m`.
+    #[arg(long, value_name = "TIME", value_parser = logs::period, default_value = "10m")]
+    access_token: Duration,
+    /// How long a refresh token lives, as `12h`; none is given if not said.
+    #[arg(long, value_name = "TIME", value_parser = logs::period)]
+    refresh_token: Option<Duration>,
+    /// How long it lives without being used, as `1h`.
+    #[arg(long, value_name = "TIME", value_parser = logs::period, requires = "refresh_token")]
+    refresh_idle: Option<Duration>,
 }
 
 /// Runs the command.
@@ -142,7 +198,12 @@ pub fn run(args: &ServersArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
         ServersCommand::Create(_)
         | ServersCommand::Activate { .. }
         | ServersCommand::Deactivate { .. }
+        | ServersCommand::AddScope(_)
         | ServersCommand::Delete { .. } => "okta.authorizationServers.manage okta.authorizationServers.read",
+        ServersCommand::Allow(_) => {
+            "okta.authorizationServers.manage okta.authorizationServers.read okta.policies.manage okta.policies.read \
+             okta.groups.read"
+        }
         _ => "okta.authorizationServers.read",
     };
     args.admin
@@ -159,7 +220,26 @@ async fn command(admin: &Admin, command: &ServersCommand) -> anyhow::Result<Told
             list(format!("{SERVERS}?{}", query(&pairs)), COLUMNS).await?
         }
         ServersCommand::Show { id } => Told::Object(admin.get(&server(id)).await?),
-        ServersCommand::Create(args) => Told::Object(admin.post(SERVERS, Some(&created(args)?)).await?),
+        ServersCommand::Create(args) => {
+            let created = admin.post(SERVERS, Some(&created(args)?)).await?;
+            for scope in &args.scopes {
+                let id = created["id"].as_str().unwrap_or_default();
+                admin
+                    .post(&format!("{}/scopes", server(id)), Some(&json!({ "name": scope })))
+                    .await?;
+            }
+            Told::Object(created)
+        }
+        ServersCommand::Allow(args) => allow(admin, args).await?,
+        ServersCommand::AddScope(args) => {
+            let mut scope = Body::new(json!({ "name": args.name, "default": args.default }));
+            scope.set_some("description", args.description.clone().map(Value::String));
+            Told::Object(
+                admin
+                    .post(&format!("{}/scopes", server(&args.id)), Some(&scope.into_value()))
+                    .await?,
+            )
+        }
         ServersCommand::Activate { id } => {
             admin.post(&format!("{}/lifecycle/activate", server(id)), None).await?;
             Told::Done(format!("`{id}` answers; tokens from before stay dead"))
@@ -180,6 +260,52 @@ async fn command(admin: &Admin, command: &ServersCommand) -> anyhow::Result<Told
         ServersCommand::Rules { id, policy } => {
             list(format!("{}/policies/{}/rules", server(id), segment(policy)), RULES).await?
         }
+    })
+}
+
+async fn allow(admin: &Admin, args: &AllowArgs) -> anyhow::Result<Told> {
+    let mut groups = Vec::new();
+    for group in &args.groups {
+        groups.push(super::groups::id_of(admin, group).await?);
+    }
+    let policies = format!("{SERVERS}/{}/policies", segment(&args.id));
+    let policy = admin.post(&policies, Some(&policy(args))).await?;
+    let id = policy["id"].as_str().context("the policy came without an identifier")?;
+    let rules = format!("{policies}/{}/rules", segment(id));
+    let rule = admin.post(&rules, Some(&rule(args, &groups))).await;
+    if rule.is_err() {
+        // A policy without a rule grants nothing, and would be in the way of the next attempt.
+        admin.delete(&format!("{policies}/{}", segment(id))).await?;
+    }
+    Ok(Told::Object(rule?))
+}
+
+fn policy(args: &AllowArgs) -> Value {
+    json!({
+        "type": "OAUTH_AUTHORIZATION_POLICY",
+        "name": args.name,
+        "description": args.name,
+        "status": "ACTIVE",
+        "conditions": { "clients": { "include": args.clients } },
+    })
+}
+
+fn rule(args: &AllowArgs, groups: &[String]) -> Value {
+    let mut token = Body::new(json!({ "accessTokenLifetimeSeconds": args.access_token.as_secs() }));
+    let seconds = |period: Option<Duration>| period.map(|period| json!(period.as_secs()));
+    token.set_some("refreshTokenLifetimeSeconds", seconds(args.refresh_token));
+    token.set_some("refreshTokenWindowSeconds", seconds(args.refresh_idle));
+    let grants: Vec<&str> = args.grants.iter().map(|grant| grant.wire_name()).collect();
+    json!({
+        "type": "RESOURCE_ACCESS",
+        "name": args.name,
+        "status": "ACTIVE",
+        "conditions": {
+            "people": { "groups": { "include": groups } },
+            "grantTypes": { "include": grants },
+            "scopes": { "include": args.scopes },
+        },
+        "actions": { "token": token.into_value() },
     })
 }
 

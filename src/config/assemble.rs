@@ -72,6 +72,7 @@ impl Context<'_> {
             Some(store) => Some(self.store(store)),
             None => issues_tokens.then(|| StoreSettings::Sqlite(PathBuf::from(STORE))),
         };
+        let sealing_key = file.store.as_ref().and_then(|store| self.sealing_key(store));
         let listeners = self.listeners(
             file.listeners.as_ref(),
             issues_tokens,
@@ -113,6 +114,7 @@ impl Context<'_> {
             public_url,
             listeners,
             store,
+            sealing_key,
             gate,
             policy,
             trust: servers.trust,

@@ -57,7 +57,7 @@ shapes! {
         ext_authz: Option<ListenerFile>,
         /// Where clients get tokens, over HTTPS. Default port: 8443.
         issuer: Option<ListenerFile>,
-        /// Where operators will administer, over HTTPS. Nothing is served there in this version.
+        /// Where operators administer, over HTTPS: the management API, and the tokens for it. Not opened if not said.
         admin: Option<ListenerFile>,
         /// Where `/metrics`, `/livez` and `/readyz` are read. Default port: 9464.
         telemetry: Option<ListenerFile>,
@@ -126,12 +126,27 @@ shapes! {
         mask: Option<Vec<MaskedField>>,
     }
 
-    /// PostgreSQL with a password, or SQLite in the long form.
+    /// PostgreSQL with a password and a sealing key, or SQLite in the long form.
     StoreMapping {
-        /// `sqlite://path/to/file.db` or `postgres://user@host/db`, without a password.
+        /// `sqlite://path/to/file.db` or `postgres://user@host/db`, without a password. A PostgreSQL server on another
+        /// machine must show a certificate for its name; `?sslrootcert=FILE` says by whom, `?sslmode=…` lets it off.
         url: Located<StoreUrl>,
         /// The file that holds the password, for PostgreSQL.
         password_file: Option<Located<FilePath>>,
+        /// Where the key comes from that seals the private keys in the store. PostgreSQL needs one, the same on every
+        /// node. Default with SQLite: the file `scopegate.key` beside the database.
+        sealing_key: Option<SealingKeyFile>,
+    }
+
+    /// Where the sealing key comes from: exactly one of the three. It is 32 bytes in base64, as
+    /// `openssl rand -base64 32` makes them.
+    SealingKeyFile {
+        /// This file. With `dev: true` it is made for a new database.
+        file: Option<Located<FilePath>>,
+        /// This variable of the environment.
+        env: Option<Located<String>>,
+        /// What this program writes to its output within 30 seconds: the program and its arguments, without a shell.
+        command: Option<Located<Vec<String>>>,
     }
 }
 
@@ -169,6 +184,7 @@ impl Decode for StoreFile {
             at: node.location,
             url: Located::decode(node, problems)?,
             password_file: None,
+            sealing_key: None,
         }))
     }
 }

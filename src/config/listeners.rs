@@ -5,20 +5,23 @@ use std::path::{Path, PathBuf};
 
 use url::{Host, Url};
 
-use super::context::Context;
+use super::context::{Context, SECRET_FILE_UNREADABLE};
 use super::decode::{Stated, shown};
 use super::file::{ClientCertificate, ListenerFile, ListenersFile, StoreFile, StoreUrl, TlsFile};
 use super::scalar::UrlText;
 use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
 use crate::net::settings::{ListenAddress, ListenerSettings, Listeners, TlsSettings};
-use crate::store::settings::StoreSettings;
+use crate::store::settings::{SealingKeySource, StoreSettings};
 
 /// Where the local CA is kept, below the store's folder.
 const DEV_CA_FOLDER: &str = "dev-ca";
 
 /// The folder for what the process makes where no SQLite file says another.
 const DATA_FOLDER: &str = "data";
+
+/// The sealing key that `dev: true` makes there.
+const SEALING_KEY: &str = "scopegate.key";
 
 impl Context<'_> {
     /// The URL that clients see, checked.
@@ -82,6 +85,46 @@ impl Context<'_> {
                     url: url.clone(),
                     password,
                 }
+            }
+        }
+    }
+
+    /// Where the sealing key comes from, if the file says so.
+    pub(crate) fn sealing_key(&mut self, StoreFile(store): &StoreFile) -> Option<SealingKeySource> {
+        let Some(file) = &store.sealing_key else {
+            if let StoreUrl::Postgres(_) = store.url.value {
+                if self.dev {
+                    return Some(SealingKeySource::File(Path::new(DATA_FOLDER).join(SEALING_KEY)));
+                }
+                let message = "a store in PostgreSQL needs a sealing key, the same on every node";
+                let hint =
+                    "say `sealing_key: { file: … }`, or `env: NAME` or `command: [PROGRAM, …]` instead of `file`";
+                self.error("missing_sealing_key", store.url.location, message, hint);
+            }
+            return None;
+        };
+        match (&file.file, &file.env, &file.command) {
+            (Some(path), None, None) => Some(SealingKeySource::File(self.path(&path.value))),
+            (None, Some(name), None) => {
+                let text = self.source.variable(&name.value);
+                if text.is_none() {
+                    let message = format!("the variable `{}` is not set here", shown(&name.value));
+                    let hint = "`serve` needs it: it holds the sealing key";
+                    self.warn(SECRET_FILE_UNREADABLE, name.location, message, hint);
+                }
+                Some(SealingKeySource::Variable {
+                    name: name.value.clone(),
+                    text: text.map(Secret::new),
+                })
+            }
+            (None, None, Some(words)) if !words.value.is_empty() => {
+                Some(SealingKeySource::Command(words.value.clone()))
+            }
+            _ => {
+                let message = "a sealing key comes from one place";
+                let hint = "say one of `file: …`, `env: NAME` and `command: [PROGRAM, …]`";
+                self.error("invalid_sealing_key", file.at, message, hint);
+                None
             }
         }
     }

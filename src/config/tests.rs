@@ -220,7 +220,7 @@ type Mistake<'r> = (&'r str, &'r str, &'r str, &'r [(&'r str, u32)]);
 #[test]
 fn attack_f50_what_is_insecure_is_refused_outside_dev() {
     assert_eq!(errors(ISSUER), []);
-    let rows: [Mistake<'_>; 9] = [
+    let rows: [Mistake<'_>; 12] = [
         (
             "plain http",
             "https://auth.example",
@@ -270,6 +270,24 @@ fn attack_f50_what_is_insecure_is_refused_outside_dev() {
             "store: postgres://u:canary@h/d\npublic_url",
             &[("password_in_url", 1)],
         ),
+        (
+            "several nodes without a common key",
+            "public_url",
+            "store: postgres://u@h/d\npublic_url",
+            &[("missing_sealing_key", 1)],
+        ),
+        (
+            "a key from two places",
+            "public_url",
+            "store: { url: postgres://u@h/d, sealing_key: { file: a, env: B } }\npublic_url",
+            &[("invalid_sealing_key", 1)],
+        ),
+        (
+            "a key from a command without a program",
+            "public_url",
+            "store: { url: sqlite://a, sealing_key: { command: [] } }\npublic_url",
+            &[("invalid_sealing_key", 1)],
+        ),
     ];
     for (name, from, to, expected) in rows {
         let text = ISSUER.replacen(from, to, 1);
@@ -278,6 +296,32 @@ fn attack_f50_what_is_insecure_is_refused_outside_dev() {
         let report = checked(&text).expect_err(name);
         assert!(!report.to_string().contains("canary"), "{report}");
     }
+}
+
+#[test]
+fn the_sealing_key_comes_from_a_file_a_variable_or_a_command() {
+    let sealing_key = |store: &str, dev: bool| {
+        let text = format!("dev: {dev}\nstore: {store}\n{ISSUER}");
+        let text = if dev {
+            text.replace("10.0.0.1", "127.0.0.1")
+        } else {
+            text
+        };
+        let mut source = Memory::default();
+        source.variables.insert("KEY".to_owned(), "canary".to_owned());
+        let settings = load_text(path(), &text, &source).expect("good");
+        assert!(!format!("{settings:?}").contains("canary"));
+        settings.sealing_key.map(|source| source.to_string())
+    };
+    let of_file = sealing_key("{ url: postgres://u@h/d, sealing_key: { file: seal.key } }", false);
+    assert_eq!(of_file.as_deref(), Some("the file `/etc/scopegate/seal.key`"));
+    let of_variable = sealing_key("{ url: postgres://u@h/d, sealing_key: { env: KEY } }", false);
+    assert_eq!(of_variable.as_deref(), Some("the variable `KEY`"));
+    let of_command = sealing_key("{ url: sqlite://a, sealing_key: { command: [vault, read] } }", false);
+    assert_eq!(of_command.as_deref(), Some("the command `vault`"));
+    assert_eq!(sealing_key("sqlite://a", false), None);
+    let of_dev = sealing_key("postgres://u@127.0.0.1/d", true);
+    assert_eq!(of_dev.as_deref(), Some("the file `data/scopegate.key`"));
 }
 
 #[test]

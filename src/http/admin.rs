@@ -14,7 +14,7 @@
 mod apps;
 mod assignments;
 mod authorization_servers;
-mod caller;
+pub(super) mod caller;
 mod claims;
 mod credentials;
 pub(super) mod error;
@@ -29,7 +29,7 @@ mod preview;
 pub(super) mod request;
 mod rules;
 mod scopes;
-mod seat;
+pub(super) mod seat;
 mod tokens;
 mod users;
 mod wire;
@@ -42,8 +42,17 @@ use crate::http::admin::error::ApiError;
 
 /// Everything below `/api/v1`.
 pub(super) fn router(administration: Administration) -> Router {
-    Router::new()
-        .merge(authorization_servers::routes())
+    servers()
+        .merge(people())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn(request::request_id))
+        .with_state(administration)
+}
+
+/// Authorization servers, and what is in them.
+fn servers() -> Router<Administration> {
+    authorization_servers::routes()
         .merge(scopes::routes())
         .merge(claims::routes())
         .merge(policies::routes())
@@ -51,17 +60,17 @@ pub(super) fn router(administration: Administration) -> Router {
         .merge(keys::routes())
         .merge(tokens::routes())
         .merge(preview::routes())
-        .merge(apps::routes())
+}
+
+/// Apps, people, and what was done.
+pub(super) fn people() -> Router<Administration> {
+    apps::routes()
         .merge(assignments::routes())
         .merge(credentials::routes())
         .merge(grants::routes())
         .merge(groups::routes())
         .merge(logs::routes())
         .merge(users::routes())
-        .fallback(async || ApiError::no_such_path())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(from_fn(request::request_id))
-        .with_state(administration)
 }
 
 #[cfg(test)]

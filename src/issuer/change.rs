@@ -195,8 +195,28 @@ impl Issuer {
         if let Err((server, error)) = self.open_keys(new.map(|(_, endpoint)| endpoint)).await {
             tracing::error!(authorization_server.id = %server, %error, "the keys of an authorization server could not be opened");
         }
-        self.snapshot.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.snapshot.store(Arc::clone(&next));
+        self.end_what_was_minted_meanwhile(&last, &next).await;
         Ok(())
+    }
+
+    /// Between another node's change and this moment we minted by what we knew, perhaps in a later second than its
+    /// revocation speaks of.
+    async fn end_what_was_minted_meanwhile(&self, last: &Snapshot, next: &Snapshot) {
+        let at = self.services.clock.now();
+        let before = undeclared::declared(&last.model);
+        for principal in before.iter().filter(|principal| !undeclared::works(next, principal)) {
+            let revocation = principal.revocation(at);
+            let event = AuditEvent {
+                kind: AuditKind::TokenRevoked,
+                ..undeclared_event(principal, at)
+            };
+            self.services.revocations.revoke(revocation.clone());
+            if let Err(error) = self.services.store.store.revoke(&revocation, &event).await {
+                tracing::error!(%error, "what was minted while another node deactivated or deleted is dead on this node only");
+            }
+        }
     }
 
     /// Opens or makes keys, and writes down how long they have to stay, before anything is signed.
@@ -238,7 +258,7 @@ impl Issuer {
         Ok(())
     }
 
-    fn put_in_force(&self, revocation: Revocation) {
+    pub(super) fn put_in_force(&self, revocation: Revocation) {
         self.services.events.record(&Event::Revoked {
             kind: revocation.kind(),
         });

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::issuer::authenticate::AuthenticatedClient;
-use crate::issuer::{Endpoint, FormRequest, Issuer};
+use crate::issuer::{Endpoint, FormRequest, Issuer, management};
 use crate::jose::compact::Compact;
 use crate::jose::dpop::{ExpectedProof, ProofError, ProvenKey, verify_proof};
 use crate::model::digest::Digest;
@@ -48,6 +48,11 @@ pub(super) async fn binding(
         let shown = request.certificate.ok_or(OAuthError::CertificateMissing)?;
         return Ok(Some(KeyBinding::Certificate(Digest::of(&shown.der))));
     }
+    // Okta's SDKs send a proof to the management server whether or not the app is bound, and then show a bearer token:
+    // only an app that is bound gets a token that is (the API takes no bound one as a bearer token).
+    if endpoint.server.id.as_str() == management::ID && !options.dpop_bound_access_tokens {
+        return Ok(None);
+    }
     let proof = match request.dpop {
         [] if options.dpop_bound_access_tokens => return Err(OAuthError::Dpop(DpopProblem::Missing)),
         [] => return Ok(None),
@@ -55,7 +60,7 @@ pub(super) async fn binding(
         _ => return Err(OAuthError::Dpop(DpopProblem::Several)),
     };
     let now = issuer.services.clock.now();
-    let key = prove(endpoint, proof, now)?;
+    let key = prove("POST", &endpoint.token_url, None, proof, now)?;
     if endpoint.server.options.dpop_nonce_required {
         let good = key
             .nonce
@@ -65,18 +70,47 @@ pub(super) async fn binding(
             return Err(OAuthError::DpopNonce);
         }
     }
+    once(issuer, &key).await.map(Some)
+}
+
+/// The key that a request to another endpoint of ours proves to hold, with an access token (RFC 9449 section 7).
+pub(super) async fn prove_resource(
+    issuer: &Issuer,
+    method: &str,
+    url: &str,
+    access_token: &Digest,
+    proofs: &[&[u8]],
+    now: Timestamp,
+) -> Result<KeyBinding, OAuthError> {
+    let proof = match proofs {
+        [] => return Err(OAuthError::Dpop(DpopProblem::Missing)),
+        [proof] => proof,
+        _ => return Err(OAuthError::Dpop(DpopProblem::Several)),
+    };
+    let key = prove(method, url, Some(access_token), proof, now)?;
+    once(issuer, &key).await
+}
+
+/// A proof counts once.
+async fn once(issuer: &Issuer, key: &ProvenKey) -> Result<KeyBinding, OAuthError> {
     let mut name = key.thumbprint.as_bytes().to_vec();
     name.extend_from_slice(key.jti.as_bytes());
     let (store, name) = (&issuer.services.store.store, Digest::of(&name));
     let first = store.first_use(ReplayPurpose::DpopProof, &name, key.useful_until);
     if first.await.map_err(OAuthError::internal)? {
-        Ok(Some(KeyBinding::Dpop(key.thumbprint)))
+        Ok(KeyBinding::Dpop(key.thumbprint))
     } else {
         Err(OAuthError::Dpop(DpopProblem::Replayed))
     }
 }
 
-fn prove(endpoint: &Endpoint, proof: &[u8], now: Timestamp) -> Result<ProvenKey, OAuthError> {
+fn prove(
+    method: &str,
+    url: &str,
+    access_token: Option<&Digest>,
+    proof: &[u8],
+    now: Timestamp,
+) -> Result<ProvenKey, OAuthError> {
     let invalid = |error| OAuthError::Dpop(DpopProblem::Proof(error));
     let proof = std::str::from_utf8(proof).map_err(|_| invalid(ProofError::Malformed))?;
     let algorithm = Compact::parse(proof)
@@ -85,14 +119,14 @@ fn prove(endpoint: &Endpoint, proof: &[u8], now: Timestamp) -> Result<ProvenKey,
     if !DPOP_ALGORITHMS.contains(&algorithm) {
         return Err(OAuthError::Dpop(DpopProblem::Algorithm));
     }
-    let (scheme, rest) = endpoint.token_url.split_once("://").unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let expected = ExpectedProof {
-        method: "POST",
+        method,
         scheme,
         authority,
         path,
-        access_token_digest: None,
+        access_token_digest: access_token,
         now,
         max_age: PROOF_AGE_MAX,
         leeway: LEEWAY,

@@ -98,10 +98,16 @@ impl Issuer {
     pub(super) fn assertion_audiences(&self, endpoint: &Endpoint) -> Vec<String> {
         let mut audiences = endpoint.assertion_audiences.to_vec();
         if endpoint.server.id.as_str() == ID {
-            let base = self.management_url();
-            let base = base.as_str().trim_end_matches('/');
-            audiences.push(base.to_owned());
-            audiences.push(format!("{base}/oauth2/v1/token"));
+            let mut bases = vec![self.management_url()];
+            let mut by_name = bases[0].clone();
+            if is_loopback(&by_name) && by_name.set_host(Some("localhost")).is_ok() {
+                bases.push(by_name);
+            }
+            for base in bases {
+                let base = base.as_str().trim_end_matches('/');
+                audiences.push(base.to_owned());
+                audiences.push(format!("{base}/oauth2/v1/token"));
+            }
         }
         audiences
     }
@@ -150,6 +156,14 @@ impl Issuer {
             client,
             scopes: scopes.filter_map(|scope| Scope::parse(scope).ok()).collect(),
         })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(_)) | None => false,
     }
 }
 
@@ -206,3 +220,6 @@ pub(super) fn server(
         options: ServerOptions::default(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ impl Person {
     /// What the access policies look at.
     pub(super) fn facts(&self) -> UserFacts<'_> {
         UserFacts {
+            id: self.id.as_str(),
             login: &self.login,
             groups: &self.groups,
             active: self.active,

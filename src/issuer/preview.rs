@@ -10,15 +10,17 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::issuer::Issuer;
-use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId, Jti};
+use crate::model::id::{AuthorizationServerId, ClientId, Issuer as IssuerId, Jti, UserId};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
 use crate::oauth::access::{
     AccessDecision, AccessDenial, Granted, Model, RefreshLifetimes, Server, TokenRequestFacts, UserFacts, decide,
 };
 use crate::oauth::client::Client;
+use crate::oauth::declared::ClaimPlace;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::id_token::{ID_TOKEN_LIFETIME_MAX, IdToken};
 use crate::oauth::metadata;
 use crate::oauth::minting::{self, Minting, TokenUser};
 use crate::oauth::refresh::new_grant_id;
@@ -70,6 +72,8 @@ pub struct Preview {
 pub struct PreviewToken {
     /// The claims of the access token.
     pub access_token: Map<String, Value>,
+    /// The claims of the ID token beside it, but for its `at_hash`; `None` if none is given.
+    pub id_token: Option<Map<String, Value>>,
     /// The scopes.
     pub scopes: ScopeSet,
     /// The policy that grants.
@@ -107,6 +111,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         client: request.client,
         grant: request.grant,
         user: request.user.map(|user| UserFacts {
+            id: user.token.id,
             login: user.token.login,
             groups: user.token.groups,
             active: user.active,
@@ -172,21 +177,48 @@ fn compose(
             amr: &[],
             acr: None,
         }),
-        issued_at: now,
-        id: &id,
         binding: None,
         actor: None,
+        issued_at: now,
+        id: &id,
     };
     let access_token = minting::access_token(&minting)?;
     Ok(PreviewToken {
         bytes: signed_bytes(&access_token),
         access_token,
+        id_token: id_token(&minting)?,
         scopes: granted.scopes().clone(),
         policy: granted.policy().to_owned(),
         rule: granted.rule().to_owned(),
         access_token_lifetime: granted.access_token(),
         refresh_token: granted.refresh_token(),
     })
+}
+
+/// What the ID token would say, where there would be one.
+fn id_token(minting: &Minting<'_>) -> Result<Option<Map<String, Value>>, OAuthError> {
+    let asks = minting.scopes.iter().any(|scope| scope.as_str() == "openid");
+    let (Some(user), Some(session), true) = (minting.user, minting.session, asks) else {
+        return Ok(None);
+    };
+    let token = IdToken {
+        issuer: minting.issuer,
+        user: &UserId::parse(user.id).map_err(OAuthError::internal)?,
+        client: &minting.client.id,
+        issued_at: minting.issued_at,
+        lifetime: ID_TOKEN_LIFETIME_MAX.min(minting.server.access_token_lifetime_max()),
+        auth_time: session.auth_time,
+        amr: session.amr,
+        acr: session.acr,
+        nonce: None,
+        session: session.id,
+        beside: ("", minting.server.algorithm),
+        custom: minting::custom_claims(minting, ClaimPlace::IdToken)?,
+    };
+    let mut claims = token.claims();
+    // The access token that it would be the hash of is not signed.
+    claims.remove("at_hash");
+    Ok(Some(claims))
 }
 
 /// An identifier of the length that a real one has.
@@ -212,6 +244,7 @@ impl Preview {
             Ok(token) => json!({
                 "outcome": "granted",
                 "access_token": token.access_token,
+                "id_token": token.id_token,
                 "scope": token.scopes.to_string(),
                 "policy": token.policy,
                 "rule": token.rule,

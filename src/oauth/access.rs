@@ -275,7 +275,9 @@ pub struct TokenRequestFacts<'a> {
 /// What [`decide`] needs to know of a user.
 #[derive(Debug, Clone, Copy)]
 pub struct UserFacts<'a> {
-    /// The login.
+    /// The identifier: what administered objects name users by.
+    pub id: &'a str,
+    /// The login: what the file names users by.
     pub login: &'a str,
     /// The groups.
     pub groups: &'a [String],

@@ -17,6 +17,7 @@ use crate::model::digest::Digest;
 use crate::model::id::ClientId;
 use crate::model::secret::Secret;
 use crate::oauth::declared::{AuthenticationMethod, ClientKind, ClientOptions, TlsSubject};
+use crate::oauth::document::EVERYONE;
 use crate::oauth::grant::GrantType;
 use crate::oauth::peer_keys::PeerKeys;
 
@@ -94,10 +95,13 @@ impl Client {
         matches!(self.credentials, Credentials::Public)
     }
 
-    /// Whether this user, by login and groups, may use it (okta-model section 5, step 2).
+    /// Whether this user, by identifier, login and groups, may use it (okta-model section 5, step 2).
     #[must_use]
-    pub fn is_assigned(&self, login: &str, groups: &[String]) -> bool {
-        self.assigned_users.contains(login) || groups.iter().any(|group| self.assigned_groups.contains(group))
+    pub fn is_assigned(&self, id: &str, login: &str, groups: &[String]) -> bool {
+        self.assigned_users.contains(login)
+            || self.assigned_users.contains(id)
+            || self.assigned_groups.contains(EVERYONE)
+            || groups.iter().any(|group| self.assigned_groups.contains(group))
     }
 
     /// Whether it is a resource server that tokens for this audience are meant for.

@@ -314,7 +314,7 @@ impl OAuthError {
             | Self::MissingParameter(_)
             | Self::Pkce(_)
             | Self::CertificateMissing
-            | Self::Bearer(BearerProblem::Several | BearerProblem::InQuery) => E::InvalidRequest,
+            | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
             Self::Exchange(_) => E::InvalidRequest,
             Self::Grant(_) => E::InvalidGrant,

@@ -95,6 +95,15 @@ impl KeyBinding {
             Self::Certificate(digest) => json!({ "x5t#S256": digest.to_base64url() }),
         }
     }
+
+    /// The `token_type` of the answer that brings such a token (RFC 9449 section 5; RFC 8705 section 3).
+    #[must_use]
+    pub const fn token_type(binding: Option<Self>) -> &'static str {
+        match binding {
+            Some(Self::Dpop(_)) => "DPoP",
+            Some(Self::Certificate(_)) | None => "Bearer",
+        }
+    }
 }
 
 /// The identifier of a new grant, from unguessable text in base64url.

@@ -16,12 +16,14 @@ use crate::revocation::Revocation;
 use crate::store::grants::{
     Failures, GrantSelector, GrantStore, OneTime, OneTimeKind, ReplayPurpose, Rotated, Rotation, Used,
 };
+use crate::store::nodes::{Heads, NodeStore};
 use crate::store::objects::{
     AuditQuery, AuditStore, DirectoryStore, ObjectChange, ObjectKind, ObjectStore, StoredObject, UserChange,
 };
 use crate::store::{Changed, Cursor, KeyChange, Store, StoreError, StoreFuture, StoredKey};
 
-/// A store whose disk fills up after so many more changes. Reads go on.
+/// A store whose disk fills up after so many more changes. Reads go on, and so does [`Store::raise_lifetime`], which is
+/// repeated until it is done and would make the changes of a test harder to count.
 pub(crate) struct FailingStore {
     store: Arc<dyn Store>,
     changes_left: AtomicU64,
@@ -204,9 +206,13 @@ impl AuditStore for FailingStore {
     }
 }
 
-impl crate::store::nodes::NodeStore for FailingStore {
-    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
+impl NodeStore for FailingStore {
+    fn heads(&self) -> StoreFuture<'_, Heads> {
         self.store.heads()
+    }
+
+    fn changed(&self) -> StoreFuture<'_, ()> {
+        self.store.changed()
     }
 
     fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
@@ -233,7 +239,7 @@ impl Store for FailingStore {
     }
 
     fn raise_lifetime<'a>(&'a self, server: &'a AuthorizationServerId, lifetime: Duration) -> StoreFuture<'a, ()> {
-        self.change(self.store.raise_lifetime(server, lifetime))
+        self.store.raise_lifetime(server, lifetime)
     }
 
     fn revoke<'a>(&'a self, revocation: &'a Revocation, audit: &'a AuditEvent) -> StoreFuture<'a, Cursor> {

@@ -1,32 +1,24 @@
 //! Grants that live on, things that are good for one use, and what was seen before.
 
-#![allow(unused_variables, reason = "the default bodies go as each store gets these calls")]
-
 use crate::audit::AuditEvent;
 use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId, GrantId, UserId};
 use crate::model::time::Timestamp;
 use crate::oauth::refresh::GrantRecord;
 use crate::revocation::Revocation;
-use crate::store::{StoreFuture, not_built};
+use crate::store::StoreFuture;
 
 /// Grants and their refresh tokens.
 pub trait GrantStore: Send + Sync {
     /// Keeps a new grant. An identifier that is taken is [`crate::store::StoreError::Taken`].
-    fn insert_grant<'a>(&'a self, grant: &'a GrantRecord) -> StoreFuture<'a, ()> {
-        not_built()
-    }
+    fn insert_grant<'a>(&'a self, grant: &'a GrantRecord) -> StoreFuture<'a, ()>;
 
     /// A grant, dead or alive, until it is pruned.
-    fn grant<'a>(&'a self, id: &'a GrantId) -> StoreFuture<'a, Option<GrantRecord>> {
-        not_built()
-    }
+    fn grant<'a>(&'a self, id: &'a GrantId) -> StoreFuture<'a, Option<GrantRecord>>;
 
     /// The refresh token of this generation gets its successor, if it is still current and the grant is alive,
     /// neither revoked nor past one of its ends: one winner, however many callers and nodes.
-    fn rotate_grant<'a>(&'a self, rotation: &'a Rotation<'a>) -> StoreFuture<'a, Rotated> {
-        not_built()
-    }
+    fn rotate_grant<'a>(&'a self, rotation: &'a Rotation<'a>) -> StoreFuture<'a, Rotated>;
 
     /// Ends all grants of a kind, with the revocations of their tokens and the audit records, in one transaction.
     /// Gives the grants that this call ended, by identifier; the facts and records are kept whether there are any.
@@ -36,9 +28,7 @@ pub trait GrantStore: Send + Sync {
         at: Timestamp,
         revocations: &'a [Revocation],
         audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, Vec<GrantId>> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Vec<GrantId>>;
 
     /// Grants of a kind that are not revoked, after this one, by identifier. Who asks looks at their ends.
     fn grants<'a>(
@@ -46,20 +36,14 @@ pub trait GrantStore: Send + Sync {
         which: &'a GrantSelector,
         after: Option<&'a GrantId>,
         limit: u32,
-    ) -> StoreFuture<'a, Vec<GrantRecord>> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Vec<GrantRecord>>;
 
     /// Keeps a thing that is good for one use: a code. One that is kept already is
     /// [`crate::store::StoreError::Taken`].
-    fn put_one_time<'a>(&'a self, thing: &'a OneTime) -> StoreFuture<'a, ()> {
-        not_built()
-    }
+    fn put_one_time<'a>(&'a self, thing: &'a OneTime) -> StoreFuture<'a, ()>;
 
     /// Looks at it without using it.
-    fn one_time<'a>(&'a self, kind: OneTimeKind, digest: &'a Digest) -> StoreFuture<'a, Option<OneTime>> {
-        not_built()
-    }
+    fn one_time<'a>(&'a self, kind: OneTimeKind, digest: &'a Digest) -> StoreFuture<'a, Option<OneTime>>;
 
     /// Replaces the payload, if it is still this one and unused: a device code is approved.
     fn change_one_time<'a>(
@@ -68,9 +52,7 @@ pub trait GrantStore: Send + Sync {
         digest: &'a Digest,
         from: &'a serde_json::Value,
         to: &'a serde_json::Value,
-    ) -> StoreFuture<'a, crate::store::Changed> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, crate::store::Changed>;
 
     /// Uses it, and keeps the grant that comes of it in the same transaction: one winner. `by` is kept for who
     /// comes second. Whether it has ended is for the caller to see before ([`GrantStore::one_time`]).
@@ -80,15 +62,11 @@ pub trait GrantStore: Send + Sync {
         digest: &'a Digest,
         by: &'a GrantId,
         grant: Option<&'a GrantRecord>,
-    ) -> StoreFuture<'a, Used> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Used>;
 
     /// Whether nobody has shown this before, on any node; from now until `until` nobody may again. An entry holds
     /// until it is pruned, which is never before its `until`.
-    fn first_use<'a>(&'a self, purpose: ReplayPurpose, digest: &'a Digest, until: Timestamp) -> StoreFuture<'a, bool> {
-        not_built()
-    }
+    fn first_use<'a>(&'a self, purpose: ReplayPurpose, digest: &'a Digest, until: Timestamp) -> StoreFuture<'a, bool>;
 
     /// Counts a failed attempt under this key and gives how many there are since the last success or pause.
     /// A key that has had no failure for `window` starts from nothing. A clock that goes back moves no failure back.
@@ -97,9 +75,7 @@ pub trait GrantStore: Send + Sync {
         key: &'a Digest,
         now: Timestamp,
         window: std::time::Duration,
-    ) -> StoreFuture<'a, Failures> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Failures>;
 
     /// The failed attempts under this key.
     fn failures<'a>(
@@ -107,14 +83,10 @@ pub trait GrantStore: Send + Sync {
         key: &'a Digest,
         now: Timestamp,
         window: std::time::Duration,
-    ) -> StoreFuture<'a, Failures> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Failures>;
 
     /// Forgets the failed attempts under this key.
-    fn clear_failures<'a>(&'a self, key: &'a Digest) -> StoreFuture<'a, ()> {
-        not_built()
-    }
+    fn clear_failures<'a>(&'a self, key: &'a Digest) -> StoreFuture<'a, ()>;
 }
 
 /// A refresh token gets its successor.

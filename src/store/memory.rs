@@ -74,9 +74,14 @@ impl MemoryStore {
 }
 
 impl State {
-    fn has_active(keys: &BTreeMap<(AuthorizationServerId, Kid), StoredKey>, server: &AuthorizationServerId) -> bool {
+    /// Whether a key other than this one is active.
+    fn has_active(
+        keys: &BTreeMap<(AuthorizationServerId, Kid), StoredKey>,
+        server: &AuthorizationServerId,
+        but: &Kid,
+    ) -> bool {
         keys.iter()
-            .any(|((owner, _), key)| owner == server && key.record.state == KeyState::Active)
+            .any(|((owner, kid), key)| owner == server && kid != but && key.record.state == KeyState::Active)
     }
 
     fn change_key(
@@ -87,14 +92,15 @@ impl State {
         match change {
             KeyChange::Insert(key) => {
                 let id = (server.clone(), key.record.kid.clone());
-                let second_active = key.record.state == KeyState::Active && Self::has_active(keys, server);
+                let second_active =
+                    key.record.state == KeyState::Active && Self::has_active(keys, server, &key.record.kid);
                 if second_active || keys.contains_key(&id) {
                     return Changed::Overtaken;
                 }
                 keys.insert(id, key.clone());
             }
             KeyChange::Enter { kid, from, to, at } => {
-                if *to == KeyState::Active && Self::has_active(keys, server) {
+                if *to == KeyState::Active && Self::has_active(keys, server, kid) {
                     return Changed::Overtaken;
                 }
                 let key = keys.get_mut(&(server.clone(), kid.clone()));

@@ -1,7 +1,5 @@
 //! What administrators make: authorization servers, clients, groups, users, and who is in what.
 
-#![allow(unused_variables, reason = "the default bodies go as each store gets these calls")]
-
 use serde_json::Value;
 
 pub use crate::audit::AuditEntry;
@@ -10,7 +8,7 @@ use crate::model::id::UserId;
 use crate::model::time::Timestamp;
 use crate::oauth::user::UserRecord;
 use crate::revocation::Revocation;
-use crate::store::{Changed, StoreFuture, not_built};
+use crate::store::{Changed, StoreFuture};
 
 /// Objects of the administration: few enough that each node holds them all.
 ///
@@ -18,9 +16,7 @@ use crate::store::{Changed, StoreFuture, not_built};
 /// compares and moves on the revision of the whole, so that no two administrators undo each other's order.
 pub trait ObjectStore: Send + Sync {
     /// Every object of a kind, by identifier.
-    fn objects(&self, kind: ObjectKind) -> StoreFuture<'_, Vec<StoredObject>> {
-        not_built()
-    }
+    fn objects(&self, kind: ObjectKind) -> StoreFuture<'_, Vec<StoredObject>>;
 
     /// Applies all of these changes with their revocations and audit records, or none of them. A group that is
     /// removed takes its memberships with it.
@@ -29,32 +25,22 @@ pub trait ObjectStore: Send + Sync {
         changes: &'a [ObjectChange],
         revocations: &'a [Revocation],
         audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, Changed> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Changed>;
 
     /// A number that moves on with each [`ObjectStore::change_objects`], whatever node made it.
-    fn objects_generation(&self) -> StoreFuture<'_, i64> {
-        not_built()
-    }
+    fn objects_generation(&self) -> StoreFuture<'_, i64>;
 }
 
 /// The directory of users: as many as there are; nobody holds them all.
 pub trait DirectoryStore: Send + Sync {
     /// A user.
-    fn user<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<UserRecord>> {
-        not_built()
-    }
+    fn user<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<UserRecord>>;
 
     /// A user by login; the login is compared in lower case, which is how it is kept.
-    fn user_by_login<'a>(&'a self, login: &'a str) -> StoreFuture<'a, Option<UserRecord>> {
-        not_built()
-    }
+    fn user_by_login<'a>(&'a self, login: &'a str) -> StoreFuture<'a, Option<UserRecord>>;
 
     /// Users after this one, by identifier, whose login begins with `prefix` (all of them if it is empty).
-    fn users<'a>(&'a self, prefix: &'a str, after: Option<&'a UserId>, limit: u32) -> StoreFuture<'a, Vec<UserRecord>> {
-        not_built()
-    }
+    fn users<'a>(&'a self, prefix: &'a str, after: Option<&'a UserId>, limit: u32) -> StoreFuture<'a, Vec<UserRecord>>;
 
     /// Makes, changes or removes a user with the revocations and audit records. A login that is taken is
     /// [`Changed::Overtaken`], and so is a revision that has moved on.
@@ -63,24 +49,14 @@ pub trait DirectoryStore: Send + Sync {
         change: &'a UserChange,
         revocations: &'a [Revocation],
         audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, Changed> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, Changed>;
 
     /// The groups that a user is in, by identifier.
-    fn groups_of<'a>(&'a self, user: &'a UserId) -> StoreFuture<'a, Vec<String>> {
-        not_built()
-    }
+    fn groups_of<'a>(&'a self, user: &'a UserId) -> StoreFuture<'a, Vec<String>>;
 
     /// The users in a group after this one, by identifier.
-    fn members<'a>(
-        &'a self,
-        group: &'a str,
-        after: Option<&'a UserId>,
-        limit: u32,
-    ) -> StoreFuture<'a, Vec<UserRecord>> {
-        not_built()
-    }
+    fn members<'a>(&'a self, group: &'a str, after: Option<&'a UserId>, limit: u32)
+    -> StoreFuture<'a, Vec<UserRecord>>;
 
     /// Puts a user into a group or takes the user out. Where that changes nothing, nothing is recorded: done
     /// already is done, and a user who is not there is in no group.
@@ -90,17 +66,13 @@ pub trait DirectoryStore: Send + Sync {
         group: &'a str,
         is_member: bool,
         audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, ()> {
-        not_built()
-    }
+    ) -> StoreFuture<'a, ()>;
 }
 
 /// The audit log: append-only, each entry chained to the last by hash.
 pub trait AuditStore: Send + Sync {
     /// Entries that meet every condition, oldest first.
-    fn audit_entries<'a>(&'a self, query: &'a AuditQuery) -> StoreFuture<'a, Vec<AuditEntry>> {
-        not_built()
-    }
+    fn audit_entries<'a>(&'a self, query: &'a AuditQuery) -> StoreFuture<'a, Vec<AuditEntry>>;
 }
 
 /// Which entries of the audit log.

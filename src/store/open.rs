@@ -1,16 +1,21 @@
-//! Opens the store that the configuration names, and the key that seals private keys beside it.
+//! Opens the store that the configuration names, with the key that seals the private keys in it.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
+use tokio::io::AsyncReadExt as _;
 
 use crate::model::secret::Secret;
+use crate::store::nodes::NodeStore as _;
+use crate::store::postgres::PostgresStore;
 use crate::store::seal::SealingKey;
-use crate::store::settings::StoreSettings;
+use crate::store::settings::{SealingKeySource, StoreSettings};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -22,32 +27,106 @@ pub struct OpenStore {
     pub sealing: Arc<SealingKey>,
 }
 
-/// Opens the store. `key_file` is where the sealing key is; beside the database if `None`.
-/// The key is made on the first start where `make_key` says so (`dev: true`), and only together with
-/// a new database: a key that is missing beside an old one is a mistake to be told, not to be hidden.
+/// The name under which a store keeps [`SealingKey::check`].
+const KEY_CHECK: &str = "sealing key check";
+
+/// Opens the store. The sealing key comes from `source`; with SQLite and none, from a file beside the database.
+///
+/// A key file is made on the first start where `make_key` says so (`dev: true`), and only for a new
+/// database: a key that is missing for an old one is a mistake to be told, not to be hidden.
+///
+/// The store keeps a digest of the first key that it was opened with, and opens with no other: a node with
+/// another key would make keys that the rest cannot open.
 ///
 /// # Errors
-/// [`StoreError`] says which file or what about the database is wrong.
-pub async fn open(settings: &StoreSettings, key_file: Option<&Path>, make_key: bool) -> Result<OpenStore, StoreError> {
-    let StoreSettings::Sqlite(database) = settings else {
-        return Err(StoreError::NoPostgres);
+/// [`StoreError`] says which file, key or what about the database is wrong.
+pub async fn open(
+    settings: &StoreSettings,
+    source: Option<&SealingKeySource>,
+    make_key: bool,
+) -> Result<OpenStore, StoreError> {
+    let (store, sealing, from): (Arc<dyn Store>, _, _) = match settings {
+        StoreSettings::Sqlite(database) => {
+            let source = source.cloned().unwrap_or_else(|| beside(database));
+            let is_new = !database.exists();
+            SqliteStore::make_folder(database)?;
+            let sealing = obtain(&source, make_key && is_new).await?;
+            (Arc::new(SqliteStore::open(database).await?), sealing, source)
+        }
+        StoreSettings::Postgres { url, password } => {
+            let source = source.cloned().ok_or(StoreError::SealingKeyUnnamed)?;
+            let store = PostgresStore::open(url, password.as_ref()).await?;
+            let is_new = store.meta(KEY_CHECK).await?.is_none();
+            let sealing = obtain(&source, make_key && is_new).await?;
+            (Arc::new(store), sealing, source)
+        }
     };
-    let key_file = key_file.map_or_else(|| beside(database), Path::to_owned);
-    let is_new = !database.exists();
-    SqliteStore::make_folder(database)?;
-    let sealing = match read_key(&key_file) {
-        Ok(key) => key,
-        Err(StoreError::SealingKeyMissing(_)) if make_key && is_new => write_key(&key_file)?,
-        Err(error) => return Err(error),
-    };
+    if store.keep_meta(KEY_CHECK, &sealing.check()).await? != sealing.check() {
+        return Err(StoreError::OtherSealingKey(from.to_string()));
+    }
     Ok(OpenStore {
-        store: Arc::new(SqliteStore::open(database).await?),
+        store,
         sealing: Arc::new(sealing),
     })
 }
 
-fn beside(database: &Path) -> PathBuf {
-    database.with_file_name("scopegate.key")
+fn beside(database: &Path) -> SealingKeySource {
+    SealingKeySource::File(database.with_file_name("scopegate.key"))
+}
+
+/// What a key is not, if it cannot be read.
+const FORM: &str = "it does not hold 32 bytes in base64, as `openssl rand -base64 32` makes them";
+
+async fn obtain(source: &SealingKeySource, make_file: bool) -> Result<SealingKey, StoreError> {
+    let failed = |problem: &str| StoreError::SealingKeySource {
+        from: source.to_string(),
+        problem: problem.to_owned(),
+    };
+    match source {
+        SealingKeySource::File(path) => match read_key(path) {
+            Err(StoreError::SealingKeyMissing(_)) if make_file => write_key(path),
+            key => key,
+        },
+        SealingKeySource::Variable { text: None, .. } => Err(failed("it is not set")),
+        SealingKeySource::Variable { text: Some(text), .. } => SealingKey::parse(text).ok_or_else(|| failed(FORM)),
+        SealingKeySource::Command(words) => {
+            let text = output(words).await.map_err(|problem| failed(&problem))?;
+            SealingKey::parse(&text).ok_or_else(|| failed(FORM))
+        }
+    }
+}
+
+/// How long a command may take to give the key.
+const COMMAND_MAX: Duration = Duration::from_secs(30);
+
+/// The most that it may write: a key has 44 bytes.
+const OUTPUT_BYTES_MAX: u64 = 1024;
+
+/// What a command writes to its output. Its complaints go to ours.
+async fn output(words: &[String]) -> Result<Secret<String>, String> {
+    let (program, arguments) = words.split_first().ok_or("it names no program")?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("it does not run: {error}"))?;
+    let pipe = child.stdout.take().ok_or("it has no output")?;
+    let work = async {
+        let mut text = String::new();
+        let read = pipe.take(OUTPUT_BYTES_MAX).read_to_string(&mut text).await;
+        let text = Secret::new(text);
+        read.map_err(|error| format!("its output cannot be read: {error}"))?;
+        match child.wait().await {
+            Ok(status) if status.success() => Ok(text),
+            Ok(status) => Err(format!("it ended with {status}")),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    tokio::time::timeout(COMMAND_MAX, work)
+        .await
+        .unwrap_or_else(|_| Err(format!("it did not end within {} s", COMMAND_MAX.as_secs())))
 }
 
 fn read_key(path: &Path) -> Result<SealingKey, StoreError> {
@@ -126,13 +205,104 @@ mod tests {
         assert!(missing(open(&settings, None, true).await));
     }
 
+    fn key_text() -> String {
+        let (_, bytes) = SealingKey::generate();
+        base64::engine::general_purpose::STANDARD.encode(bytes.expose_secret())
+    }
+
+    fn variable(text: &str) -> SealingKeySource {
+        SealingKeySource::Variable {
+            name: "SCOPEGATE_KEY".to_owned(),
+            text: Some(Secret::new(text.to_owned())),
+        }
+    }
+
+    fn command(script: &str) -> SealingKeySource {
+        SealingKeySource::Command(["sh", "-c", script].map(str::to_owned).to_vec())
+    }
+
+    fn refused(outcome: Result<OpenStore, StoreError>) -> String {
+        outcome.err().expect("refused").to_string()
+    }
+
+    /// A new database of each kind.
+    fn databases(folder: &Path) -> [StoreSettings; 2] {
+        use crate::store::tests::postgres::{PASSWORD, database};
+        [
+            StoreSettings::Sqlite(folder.join("scopegate.db")),
+            StoreSettings::Postgres {
+                url: database().url,
+                password: Some(Secret::new(PASSWORD.to_owned())),
+            },
+        ]
+    }
+
     #[tokio::test]
-    async fn postgres_is_refused_in_plain_words() {
-        let settings = StoreSettings::Postgres {
-            url: "postgres://db".to_owned(),
-            password: None,
+    async fn a_key_from_a_file_a_variable_or_a_command_opens_the_same_store_and_another_key_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for settings in databases(folder.path()) {
+            let (text, other) = (key_text(), key_text());
+            let file = folder.path().join("of-the-deployment.key");
+            fs::write(&file, format!("{text}\n")).expect("written");
+            let sources = [
+                SealingKeySource::File(file),
+                variable(&text),
+                command(&format!("echo {text}")),
+            ];
+            for source in &sources {
+                assert!(open(&settings, Some(source), false).await.is_ok(), "{source}");
+            }
+            for source in [variable(&other), command(&format!("echo {other}"))] {
+                let message = refused(open(&settings, Some(&source), true).await);
+                assert!(message.contains("is not the one of this database"), "{message}");
+                assert!(
+                    message.contains(&source.to_string()) && !message.contains(&other),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_yields_no_key_stops_the_start_and_shows_nothing_of_what_it_yielded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = StoreSettings::Sqlite(folder.path().join("scopegate.db"));
+        let unset = SealingKeySource::Variable {
+            name: "SCOPEGATE_KEY".to_owned(),
+            text: None,
         };
-        let error = open(&settings, None, true).await.err().expect("refused");
-        assert!(error.to_string().contains("no PostgreSQL store yet"));
+        let rows = [
+            (unset, "the variable `SCOPEGATE_KEY`: it is not set"),
+            (
+                variable("canary"),
+                "the variable `SCOPEGATE_KEY`: it does not hold 32 bytes",
+            ),
+            (command("echo canary"), "the command `sh`: it does not hold 32 bytes"),
+            (command("yes canary"), "the command `sh`: it ended with"),
+            (command("echo canary; exit 3"), "it ended with exit status: 3"),
+            (
+                SealingKeySource::Command(vec!["/nonexistent/canary-free".to_owned()]),
+                "it does not run",
+            ),
+            (SealingKeySource::Command(Vec::new()), "it names no program"),
+        ];
+        for (source, expected) in rows {
+            let message = refused(open(&settings, Some(&source), true).await);
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains("echo canary"), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_of_several_nodes_makes_no_key_by_itself_but_in_dev_for_a_new_database() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [_, settings] = databases(folder.path());
+        assert!(refused(open(&settings, None, true).await).contains("sealing_key"));
+        let source = SealingKeySource::File(folder.path().join("made.key"));
+        assert!(open(&settings, Some(&source), false).await.is_err());
+        assert!(open(&settings, Some(&source), true).await.is_ok());
+        fs::remove_file(folder.path().join("made.key")).expect("removed");
+        let again = open(&settings, Some(&source), true).await;
+        assert!(matches!(again.err(), Some(StoreError::SealingKeyMissing(_))));
     }
 }

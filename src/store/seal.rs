@@ -65,10 +65,21 @@ impl SealingKey {
     /// # Errors
     /// [`StoreError::SealingKeyMalformed`] when the text is something else.
     pub fn from_text(path: &Path, text: &Secret<String>) -> Result<Self, StoreError> {
+        Self::parse(text).ok_or_else(|| StoreError::SealingKeyMalformed(path.to_owned()))
+    }
+
+    /// Reads 32 bytes in base64.
+    #[must_use]
+    pub fn parse(text: &Secret<String>) -> Option<Self> {
         let decoded = base64::engine::general_purpose::STANDARD.decode(text.expose_secret().trim());
-        let bytes: Option<[u8; 32]> = decoded.ok().and_then(|bytes| bytes.try_into().ok());
-        let bytes = bytes.ok_or_else(|| StoreError::SealingKeyMalformed(path.to_owned()))?;
-        Ok(Self::from_bytes(&Secret::new(bytes)))
+        let bytes: [u8; 32] = decoded.ok()?.try_into().ok()?;
+        Some(Self::from_bytes(&Secret::new(bytes)))
+    }
+
+    /// What a store keeps to know the key again. It says nothing about the key, and opens nothing.
+    #[must_use]
+    pub fn check(&self) -> [u8; 32] {
+        self.mac("sealing key check", b"scopegate")
     }
 
     /// A keyed digest of a message for one purpose. What one purpose yields says nothing about another, and the

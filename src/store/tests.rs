@@ -3,6 +3,7 @@
 //! A test of the suite asks [`stores`] and makes its claims of each; the memory store is the model ([`model`]).
 
 mod audit;
+mod damage;
 mod directory;
 mod grants;
 mod keys;

@@ -10,19 +10,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::audit::AuditEvent;
 use crate::clock::ManualClock;
 use crate::issuer::{KeyFailure, KeyView};
-use crate::model::id::{AuthorizationServerId, Kid};
-use crate::model::time::Timestamp;
+use crate::model::id::Kid;
 use crate::oauth::keyring::KeyState;
 use crate::oauth::sample::server_id;
 use crate::revocation::Revocation;
+use crate::store::failing::FailingStore;
 use crate::store::memory::MemoryStore;
-use crate::store::objects::{ObjectChange, ObjectKind, ObjectStore, StoredObject};
 use crate::store::seal::SealingKey;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Changed, Cursor, KeyChange, Store, StoreError, StoreFuture, StoredKey};
+use crate::store::{Cursor, Store};
 use crate::testing::house::{BANK, House, NOW};
 
 const ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
@@ -355,118 +353,16 @@ async fn case_150_a_node_that_hears_of_the_compromise_neither_publishes_nor_sign
 
 // === crashes ===
 
-/// A store whose disk fills up after so many more writes.
-struct Filling {
-    store: MemoryStore,
-    writes_left: AtomicU64,
-}
-
-impl Filling {
-    fn write(&self) -> Result<(), StoreError> {
-        let left = self
-            .writes_left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        let full = |_| StoreError::Unavailable("the disk is full".into());
-        left.map(drop).map_err(full)
-    }
-}
-
-impl crate::store::grants::GrantStore for Filling {}
-
-impl ObjectStore for Filling {
-    fn objects(&self, kind: ObjectKind) -> StoreFuture<'_, Vec<StoredObject>> {
-        self.store.objects(kind)
-    }
-
-    fn change_objects<'a>(
-        &'a self,
-        changes: &'a [ObjectChange],
-        revocations: &'a [Revocation],
-        audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, Changed> {
-        self.store.change_objects(changes, revocations, audit)
-    }
-
-    fn objects_generation(&self) -> StoreFuture<'_, i64> {
-        self.store.objects_generation()
-    }
-}
-
-impl crate::store::nodes::NodeStore for Filling {
-    fn heads(&self) -> StoreFuture<'_, crate::store::nodes::Heads> {
-        self.store.heads()
-    }
-
-    fn meta<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.store.meta(name)
-    }
-
-    fn keep_meta<'a>(&'a self, name: &'a str, value: &'a [u8]) -> StoreFuture<'a, Vec<u8>> {
-        self.store.keep_meta(name, value)
-    }
-}
-
-impl crate::store::objects::DirectoryStore for Filling {}
-impl crate::store::objects::AuditStore for Filling {}
-
-impl Store for Filling {
-    fn keys<'a>(&'a self, server: &'a AuthorizationServerId) -> StoreFuture<'a, Vec<StoredKey>> {
-        self.store.keys(server)
-    }
-
-    fn change_keys<'a>(
-        &'a self,
-        server: &'a AuthorizationServerId,
-        changes: &'a [KeyChange],
-        audit: &'a [AuditEvent],
-    ) -> StoreFuture<'a, Changed> {
-        match self.write() {
-            Ok(()) => self.store.change_keys(server, changes, audit),
-            Err(full) => Box::pin(std::future::ready(Err(full))),
-        }
-    }
-
-    fn raise_lifetime<'a>(&'a self, _: &'a AuthorizationServerId, _: Duration) -> StoreFuture<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn revoke<'a>(&'a self, revocation: &'a Revocation, audit: &'a AuditEvent) -> StoreFuture<'a, Cursor> {
-        match self.write() {
-            Ok(()) => self.store.revoke(revocation, audit),
-            Err(full) => Box::pin(std::future::ready(Err(full))),
-        }
-    }
-
-    fn revocations_after(&self, cursor: Cursor, limit: u32) -> StoreFuture<'_, Vec<(Cursor, Revocation)>> {
-        self.store.revocations_after(cursor, limit)
-    }
-
-    fn append_audit<'a>(&'a self, events: &'a [AuditEvent]) -> StoreFuture<'a, ()> {
-        self.store.append_audit(events)
-    }
-
-    fn audit_of_error<'a>(&'a self, error_id: &'a str) -> StoreFuture<'a, Vec<AuditEvent>> {
-        self.store.audit_of_error(error_id)
-    }
-
-    fn prune(&self, now: Timestamp) -> StoreFuture<'_, u64> {
-        self.store.prune(now)
-    }
-}
-
 #[tokio::test]
 async fn case_150_case_153_a_crash_at_any_step_of_a_compromise_leaves_it_undone_or_the_key_dead() {
     for writes in 0..=2 {
-        let store = Arc::new(Filling {
-            store: MemoryStore::new(),
-            writes_left: AtomicU64::new(u64::MAX),
-        });
+        let store = Arc::new(FailingStore::over(MemoryStore::new()));
         let clock = Arc::new(ManualClock::at(NOW));
         let house = House::on(BANK, store.clone(), Arc::new(SealingKey::generate().0), clock).await;
         let token = house.mint("transfers", "batch").await;
         house.assert_alive("transfers", &token, "fresh");
         let stolen = kid_of(&house, KeyState::Active);
-        store.writes_left.store(writes, Ordering::SeqCst);
+        store.fail_after(writes);
         let outcome = house.issuer.revoke_key("transfers", stolen.as_str(), None).await;
         match (writes, &outcome) {
             // Nothing was kept: nothing has happened, and nothing was acknowledged.
@@ -482,7 +378,7 @@ async fn case_150_case_153_a_crash_at_any_step_of_a_compromise_leaves_it_undone_
         house.assert_dead("transfers", &token, "the fact is durable");
         assert!(!published(&house).contains(stolen.as_str()));
         // The process ends here; there is room again when it starts.
-        store.writes_left.store(u64::MAX, Ordering::SeqCst);
+        store.recover();
         let house = house.restart(BANK).await;
         house.assert_dead("transfers", &token, "after the restart");
         assert!(!published(&house).contains(stolen.as_str()));
@@ -494,14 +390,11 @@ async fn case_150_case_153_a_crash_at_any_step_of_a_compromise_leaves_it_undone_
 
 #[tokio::test]
 async fn a_compromise_whose_successor_could_not_be_had_mints_nothing_until_there_is_room_again() {
-    let store = Arc::new(Filling {
-        store: MemoryStore::new(),
-        writes_left: AtomicU64::new(u64::MAX),
-    });
+    let store = Arc::new(FailingStore::over(MemoryStore::new()));
     let clock = Arc::new(ManualClock::at(NOW));
     let house = House::on(BANK, store.clone(), Arc::new(SealingKey::generate().0), clock).await;
     let stolen = kid_of(&house, KeyState::Active);
-    store.writes_left.store(1, Ordering::SeqCst);
+    store.fail_after(1);
     house
         .issuer
         .revoke_key("transfers", stolen.as_str(), None)
@@ -510,7 +403,7 @@ async fn a_compromise_whose_successor_could_not_be_had_mints_nothing_until_there
     let body = "grant_type=client_credentials&client_id=batch&client_secret=secret";
     let failure = house.ask("transfers", body).await.expect_err("no key that signs");
     assert_eq!(failure.error.http_status(), 500);
-    store.writes_left.store(u64::MAX, Ordering::SeqCst);
+    store.recover();
     let token = house.mint("transfers", "batch").await;
     house.assert_alive("transfers", &token, "the next request has made the change");
 }

@@ -69,9 +69,22 @@ fn run(script: &str, folder: &Path) -> (bool, String) {
     let program = Path::new(env!("CARGO_BIN_EXE_scopegate"));
     let programs = program.parent().expect("it is in a folder");
     // The program under test is found first.
-    let preamble = format!("exec 2>&1\nPATH='{}':$PATH\n", programs.display());
+    let preamble = format!(
+        "exec 2>&1\n[ ! -f .page ] || . ./.page\nPATH='{}':$PATH\n",
+        programs.display()
+    );
+    // `-e` lets a failure pass that is not there: `! command` must fail to fail.
+    let must_fail = |line: &str| match line.strip_prefix("! ") {
+        Some(_) => format!("{line} || {{ echo 'this should have failed'; exit 1; }}\n"),
+        None => format!("{line}\n"),
+    };
+    let script: String = script.lines().map(must_fail).collect();
+    // What a block exports is there in the next one, as in the reader's terminal.
     let output = Command::new("bash")
-        .args(["-euc", &format!("{preamble}{script}")])
+        .args([
+            "-euc",
+            &format!("{preamble}{script}\n{{ export -p; declare -f; }} > .page\n"),
+        ])
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
@@ -94,12 +107,7 @@ async fn page_holds(name: &str) {
         match block.kind.as_str() {
             "sh" => {
                 let (succeeded, printed) = run(&gate.with_ports(&block.text), gate.folder());
-                assert!(
-                    succeeded,
-                    "{name}.md:{}: the commands fail:\n{printed}\n--- scopegate:\n{}",
-                    block.line,
-                    gate.output()
-                );
+                assert!(succeeded, "{name}.md:{}: the commands fail:\n{printed}", block.line);
                 last = Some((block.line, printed));
                 commands += 1;
             }

@@ -1,5 +1,6 @@
 //! The integration tests, one binary: `envoy_facts` pins what real Envoys do, `gate` asks the gate through them,
-//! `architecture` holds the source to its import table. What they need is installed by `tests/peers.sh`.
+//! `nodes` runs several processes on one PostgreSQL, `architecture` holds the source to its import table. What they
+//! need is installed by `tests/peers.sh`.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,8 @@ mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod nodes;
+mod okta_sdk;
 mod store;
 mod support;
 mod wycheproof;

@@ -10,6 +10,7 @@ pub(crate) mod envoy;
 pub(crate) mod h2_client;
 pub(crate) mod http1;
 pub(crate) mod peers;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod scopegate;

@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::cli::remote::credentials::{self, Credentials};
@@ -31,6 +32,10 @@ pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 
 /// The most pages of one list that are read: more is no list for a terminal.
 const PAGES_MAX: usize = 1000;
+
+/// How often, and after how long, a client that is not known is tried again.
+const TRIES: usize = 3;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// What a path segment may hold as it is (RFC 3986 section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -182,27 +187,34 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
 }
 
 /// A token of the management authorization server, by private_key_jwt.
-pub(crate) async fn token(
-    connection: &Connection,
-    credentials: &Credentials,
-    scopes: &str,
-) -> anyhow::Result<Secret<String>> {
-    let endpoint = format!("{}{TOKEN_PATH}", connection.base());
-    let assertion = credentials.assertion(&endpoint)?;
+async fn token(connection: &Connection, credentials: &Credentials, scopes: &str) -> anyhow::Result<Secret<String>> {
+    let mut answer = ask_for_token(connection, credentials, scopes).await?;
+    for _ in 0..TRIES {
+        // An administrator that `admin bootstrap` has just made is let in within a moment.
+        if answer.status != StatusCode::UNAUTHORIZED {
+            break;
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        answer = ask_for_token(connection, credentials, scopes).await?;
+    }
+    let answer = answer
+        .accepted()
+        .with_context(|| format!("the client `{}` gets no token for `{scopes}`", credentials.client_id))?;
+    match answer.body.get("access_token").and_then(Value::as_str) {
+        Some(token) => Ok(Secret::new(token.to_owned())),
+        None => bail!("the token endpoint answered without a token"),
+    }
+}
+
+async fn ask_for_token(connection: &Connection, credentials: &Credentials, scopes: &str) -> anyhow::Result<Answer> {
+    let assertion = credentials.assertion(&format!("{}{TOKEN_PATH}", connection.base()))?;
     let form = [
         ("grant_type", "client_credentials"),
         ("scope", scopes),
         ("client_assertion_type", ASSERTION_TYPE),
         ("client_assertion", assertion.expose_secret()),
     ];
-    let request = connection.request(Method::POST, TOKEN_PATH)?.form(&form);
-    let answer = Answer::to(request).await?.accepted();
-    let answer =
-        answer.with_context(|| format!("the client `{}` gets no token for `{scopes}`", credentials.client_id))?;
-    match answer.body.get("access_token").and_then(Value::as_str) {
-        Some(token) => Ok(Secret::new(token.to_owned())),
-        None => bail!("the token endpoint answered without a token"),
-    }
+    Answer::to(connection.request(Method::POST, TOKEN_PATH)?.form(&form)).await
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
         }
     }
     let apps = page.cut(apps, |app| app.id().to_owned());
-    Ok(page.answer(&seat.public_url(), apps, |app| app.id().to_owned(), show))
+    Ok(page.answer(&seat.url(), apps, |app| app.id().to_owned(), show))
 }
 
 async fn create(seat: Seat, query: Query, Body(body): Body) -> Result<Response, ApiError> {

@@ -48,7 +48,7 @@ fn list(
 ) -> Response {
     assigned.sort_by(|one, other| one.id.cmp(&other.id));
     let assigned = page.cut(assigned, |one| one.id.clone());
-    page.answer(&seat.public_url(), assigned, |one| one.id.clone(), show)
+    page.answer(&seat.url(), assigned, |one| one.id.clone(), show)
 }
 
 async fn user(seat: Seat, Ids((app, user)): Ids<(String, String)>) -> Result<Response, ApiError> {

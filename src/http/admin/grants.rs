@@ -40,8 +40,13 @@ pub(super) fn routes() -> Router<Administration> {
 async fn list(seat: &Seat, of: Resource, holder: Holder<'_>, page: &Page) -> Result<Response, ApiError> {
     let desk = seat.desk(Action::Read, of)?;
     let grants = desk.grants(holder, page.after.as_deref(), page.fetch()).await?;
-    let url = seat.public_url();
-    Ok(page.answer(&url, grants, |grant| grant.id.to_string(), |grant| show(&url, grant)))
+    let public_url = seat.public_url();
+    Ok(page.answer(
+        &seat.url(),
+        grants,
+        |grant| grant.id.to_string(),
+        |grant| show(&public_url, grant),
+    ))
 }
 
 async fn read(seat: &Seat, of: Resource, holder: Holder<'_>, id: &str) -> Result<Response, ApiError> {

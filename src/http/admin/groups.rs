@@ -39,7 +39,7 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
         return Err(ApiError::validation("query", [text.to_owned()]));
     }
     let groups = page.cut(groups, |group| group.id().to_owned());
-    Ok(page.answer(&seat.public_url(), groups, |group| group.id().to_owned(), show))
+    Ok(page.answer(&seat.url(), groups, |group| group.id().to_owned(), show))
 }
 
 async fn create(seat: Seat, Body(body): Body) -> Result<Response, ApiError> {
@@ -68,7 +68,7 @@ async fn delete(seat: Seat, Ids(id): Ids<String>, condition: IfMatch) -> Result<
 async fn members(seat: Seat, Ids(id): Ids<String>, page: Page) -> Result<Response, ApiError> {
     let desk = seat.desk(Action::Read, Resource::Groups)?;
     let members = desk.members(&id, page.after.as_deref(), page.fetch()).await?;
-    Ok(page.answer(&seat.public_url(), members, users::name_of, users::show))
+    Ok(page.answer(&seat.url(), members, users::name_of, users::show))
 }
 
 async fn add(seat: Seat, Ids((group, user)): Ids<(String, String)>) -> Result<Response, ApiError> {
@@ -87,7 +87,7 @@ async fn apps_of(seat: Seat, Ids(id): Ids<String>, page: Page) -> Result<Respons
     let desk = seat.desk(Action::Read, Resource::Apps)?;
     let group = desk.group(&id)?;
     let found = page.cut(desk.apps_of_group(&group), |app| app.id().to_owned());
-    Ok(page.answer(&seat.public_url(), found, |app| app.id().to_owned(), apps::show))
+    Ok(page.answer(&seat.url(), found, |app| app.id().to_owned(), apps::show))
 }
 
 fn profile(body: &Map<String, Value>) -> Result<&Map<String, Value>, ApiError> {

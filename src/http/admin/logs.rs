@@ -64,7 +64,7 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
             descending,
         })
         .await?;
-    Ok(page.answer(&seat.public_url(), entries, |entry| entry.sequence.to_string(), show))
+    Ok(page.answer(&seat.url(), entries, |entry| entry.sequence.to_string(), show))
 }
 
 /// A moment: RFC 3339.

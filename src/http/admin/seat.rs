@@ -24,7 +24,12 @@ impl Seat {
         Ok(desk.dry(self.dry_run))
     }
 
-    /// The public URL.
+    /// Where the management API is reached: what its links begin with.
+    pub(in crate::http) fn url(&self) -> url::Url {
+        self.administration.base_url()
+    }
+
+    /// The public URL: what issuers begin with.
     pub(in crate::http) fn public_url(&self) -> url::Url {
         self.administration.issuer().public_url()
     }

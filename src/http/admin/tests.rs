@@ -1,5 +1,8 @@
 //! What all resources of the management API share, against a router of two paths.
 
+pub(in crate::http) mod house;
+mod servers;
+
 use axum::Router;
 use axum::body::Body as RawBody;
 use axum::extract::Request;

@@ -45,11 +45,11 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
             .filter(|user| user.record.login.eq_ignore_ascii_case(&login))
             .map(show)
             .collect();
-        return Ok(page.answer_array(&seat.public_url(), &Value::Array(shown), None));
+        return Ok(page.answer_array(&seat.url(), &Value::Array(shown), None));
     }
     let prefix = query.one("q").unwrap_or_default();
     let users = desk.users(prefix, page.after.as_deref(), page.fetch()).await?;
-    Ok(page.answer(&seat.public_url(), users, name_of, show))
+    Ok(page.answer(&seat.url(), users, name_of, show))
 }
 
 /// `profile.login eq "…"`: the one filter that there is.
@@ -254,7 +254,7 @@ fn show_schema(seat: &Seat, schema: &UserSchema) -> Value {
         .filter(|(_, one)| one.required)
         .map(|(name, _)| name)
         .collect();
-    let url = seat.public_url();
+    let url = seat.url();
     let path: Uri = Uri::from_static("/api/v1/meta/schemas/user/default");
     json!({
         "id": format!("{}{}", url.as_str().trim_end_matches('/'), path.path()),

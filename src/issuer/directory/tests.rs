@@ -404,6 +404,64 @@ async fn a_file_with_errors_leaves_everything_as_it_is() {
     mint(&test.issuer).await.expect("granted");
 }
 
+#[tokio::test]
+async fn a_user_is_assigned_by_identifier_login_group_or_as_everyone() {
+    let assigned = |user: Value, group: Value| {
+        let mut body = service();
+        let list = |id: &Value| {
+            if id.is_null() {
+                json!([])
+            } else {
+                json!([{ "id": id, "created_at": 1 }])
+            }
+        };
+        body["users"] = list(&user);
+        body["groups"] = list(&group);
+        body
+    };
+    for (user, group, expected) in [
+        (Value::Null, Value::Null, false),
+        (json!("00uAda"), Value::Null, true),
+        (json!("ada@bank.example"), Value::Null, true),
+        (json!("00uBob"), Value::Null, false),
+        (Value::Null, json!("customers"), true),
+        (Value::Null, json!("tellers"), false),
+        (Value::Null, json!("EVERYONE"), true),
+    ] {
+        let test = TestIssuer::start().await;
+        let made = change(vec![object(
+            ObjectKind::Client,
+            "0oa1",
+            assigned(user.clone(), group.clone()),
+        )]);
+        test.issuer.change(made, false).await.expect("made");
+        let directory = test.issuer.directory();
+        let client = directory
+            .client("0oa1")
+            .expect("there")
+            .compiled
+            .clone()
+            .expect("sound");
+        let is = client.is_assigned("00uAda", "ada@bank.example", &["customers".to_owned()]);
+        assert_eq!(is, expected, "{user} {group}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_administered_survives_a_restart() {
+    let sealing = Arc::new(SealingKey::generate().0);
+    let store = Arc::new(MemoryStore::new());
+    let before = TestIssuer::on(quick_bank(), store.clone(), sealing.clone())
+        .await
+        .expect("starts");
+    before.issuer.change(first(), false).await.expect("made");
+    let keys = before.issuer.keys("aus1").expect("published");
+    drop(before);
+    let after = TestIssuer::on(quick_bank(), store, sealing).await.expect("starts");
+    assert_eq!(after.issuer.keys("aus1").expect("published").body, keys.body);
+    mint(&after.issuer).await.expect("granted");
+}
+
 /// Measures; run by name: `cargo test --release --lib measures_a_change -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]

@@ -7,7 +7,7 @@ use crate::issuer::fixture::TestIssuer;
 use crate::model::id::Issuer as IssuerId;
 use crate::model::time::Timestamp;
 use crate::oauth::access::{Model, compile};
-use crate::oauth::declared::IssuerDeclaration;
+use crate::oauth::declared::{ClaimPlace, IssuerDeclaration};
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting::TokenUser;
 use crate::oauth::sample::{bank, claim, client_id, server_id};
@@ -102,6 +102,33 @@ fn a_granted_preview_names_policy_rule_and_lifetimes_and_what_the_user_adds() {
     );
     assert_eq!(told["too_large"], false);
     assert_eq!(told["trace"][0]["rules"][0]["matched"], true);
+}
+
+#[test]
+fn case_103_openid_shows_the_id_token_beside() {
+    let mut declaration = bank();
+    let mut nick = claim("nick", "user.profile.nick", &[]);
+    nick.place = ClaimPlace::IdToken;
+    declaration.servers[0].claims.push(nick);
+    declaration.users[0].profile = Map::from_iter([("nick".to_owned(), json!("countess"))]);
+    let model = compiled(&declaration);
+    let ask = |scope| {
+        let words = ("transfers", "mobile", CODE, ADA, Some(scope));
+        ask(&model, words, Timestamp::from_unix_seconds(1000)).to_json()
+    };
+    let told = ask("openid transfers:read");
+    let shown = |name: &str| told["id_token"][name].clone();
+    assert_eq!(
+        (shown("aud"), shown("sub"), shown("nick"), shown("exp")),
+        (
+            json!("mobile"),
+            json!("ada@bank.example"),
+            json!("countess"),
+            json!(1300)
+        )
+    );
+    assert_eq!(shown("at_hash"), Value::Null, "there is no access token to hash");
+    assert_eq!(ask("transfers:read")["id_token"], Value::Null);
 }
 
 #[test]

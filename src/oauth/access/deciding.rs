@@ -174,7 +174,7 @@ fn admit<'m>(model: &'m Model, facts: &TokenRequestFacts<'_>) -> Result<(&'m Ser
             .user
             .filter(|user| user.active)
             .ok_or(AccessDenial::UserNotActive)?;
-        if !client.is_assigned(user.login, user.groups) {
+        if !client.is_assigned(user.id, user.login, user.groups) {
             return Err(AccessDenial::UserNotAssigned);
         }
     }
@@ -299,7 +299,7 @@ fn first_miss(
         return Some(RuleMiss::Grant);
     }
     if let Some(user) = facts.user.filter(|_| facts.grant.has_user()) {
-        if !rule.includes(user.login, user.groups) {
+        if !rule.includes(user.id, user.login, user.groups) {
             return Some(RuleMiss::NotIncluded);
         }
         if let Some(group) = user.groups.iter().find(|group| rule.exclude_groups.contains(*group)) {

@@ -13,8 +13,9 @@ impl Rule {
 
     /// Whether the rule is for this user, exclusions aside.
     #[must_use]
-    pub fn includes(&self, login: &str, groups: &[String]) -> bool {
-        self.is_for_anybody() || self.users.contains(login) || groups.iter().any(|group| self.groups.contains(group))
+    pub fn includes(&self, id: &str, login: &str, groups: &[String]) -> bool {
+        let named = self.users.contains(login) || self.users.contains(id);
+        self.is_for_anybody() || named || groups.iter().any(|group| self.groups.contains(group))
     }
 
     /// Whether everybody that `later` is for is surely one that this rule is for.

@@ -9,9 +9,6 @@ pub enum BearerProblem {
     /// It was sent in more than one way.
     #[error("the access token was sent in more than one way")]
     Several,
-    /// It stands in the query, which is logged everywhere.
-    #[error("the access token belongs into the Authorization header, not into the query")]
-    InQuery,
     /// It is not one of this server, or not any more; one text for every reason.
     #[error("the access token is not valid")]
     Invalid,
@@ -30,7 +27,6 @@ impl BearerProblem {
         match self {
             Self::Missing => "access_token_missing",
             Self::Several => "access_token_duplicate",
-            Self::InQuery => "access_token_in_query",
             Self::Invalid => "access_token_invalid",
             Self::Unproven => "access_token_unproven",
             Self::Scope(_) => "insufficient_scope",

@@ -13,7 +13,7 @@ use crate::store::grants::{
     Failures, GrantSelector, GrantStore, OneTime, OneTimeKind, ReplayPurpose, Rotated, Rotation, Used,
 };
 use crate::store::memory::{MemoryStore, State, prune};
-use crate::store::{Changed, GRANT_KEPT, ONE_TIME_KEPT, StoreError, StoreFuture};
+use crate::store::{Changed, FAILURE_WINDOW_MAX, GRANT_KEPT, ONE_TIME_KEPT, StoreError, StoreFuture};
 
 /// Failed attempts, and until when they are counted.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,8 @@ impl State {
     }
 
     fn failures(&self, key: &Digest, now: Timestamp, window: Duration) -> Failures {
-        let counted = self.failures.get(key).filter(|row| now.since(row.last_at) < window);
+        let counted_since = now.minus(window.min(FAILURE_WINDOW_MAX));
+        let counted = self.failures.get(key).filter(|row| row.last_at > counted_since);
         counted.map_or_else(Failures::default, |row| Failures {
             count: row.count,
             last_at: Some(row.last_at),
@@ -202,7 +203,7 @@ impl GrantStore for MemoryStore {
             let row = FailureRow {
                 count: before.count.saturating_add(1),
                 last_at,
-                counts_until: last_at.plus(window),
+                counts_until: last_at.plus(window.min(FAILURE_WINDOW_MAX)),
             };
             state.failures.insert(*key, row);
             Ok(Failures {

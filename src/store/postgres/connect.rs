@@ -15,10 +15,10 @@ use crate::store::postgres::PostgresStore;
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/0001_everything.sql")];
 
 /// The connections that one node holds at most. Transactions are short, and each node has a handful of them at once.
-const CONNECTIONS_MAX: u32 = 16;
+const CONNECTIONS_MAX: u32 = 12;
 
 /// How long a call waits for a connection, a new one included.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Bounds that the server itself keeps: of a statement, of the wait for a lock, and of a transaction whose node has
 /// stopped in the middle of it, so that it does not hold the others up.

@@ -10,7 +10,7 @@ use crate::model::digest::Digest;
 use crate::model::id::GrantId;
 use crate::model::time::Timestamp;
 use crate::store::grants::{Failures, OneTime, OneTimeKind, ReplayPurpose, Used};
-use crate::store::{Changed, StoreError};
+use crate::store::{Changed, FAILURE_WINDOW_MAX, StoreError};
 
 pub(super) async fn put(pool: &PgPool, thing: &OneTime) -> Result<(), StoreError> {
     let done = sqlx::query(
@@ -120,6 +120,7 @@ pub(super) async fn count_failure(
     now: Timestamp,
     window: Duration,
 ) -> Result<Failures, StoreError> {
+    let window = window.min(FAILURE_WINDOW_MAX);
     let row = sqlx::query(
         "INSERT INTO failure AS known (digest, count, last_at, expires_at) VALUES ($1, 1, $2, $3)
          ON CONFLICT (digest) DO UPDATE SET

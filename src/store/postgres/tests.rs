@@ -335,7 +335,7 @@ async fn case_153_what_was_acknowledged_is_there_after_the_server_crashed_and_th
     let store = open(&database).await.expect("opens");
     store.revoke(&token("kept"), &event()).await.expect("writes");
     cluster.lock().expect("free").stop();
-    let patience = std::time::Duration::from_secs(8);
+    let patience = std::time::Duration::from_secs(15);
     let answer = tokio::time::timeout(patience, store.revoke(&token("lost"), &event())).await;
     let error = answer.expect("it does not hang").expect_err("away");
     assert!(matches!(error, StoreError::Unavailable(_)));
@@ -343,4 +343,50 @@ async fn case_153_what_was_acknowledged_is_there_after_the_server_crashed_and_th
     let facts = store.revocations_after(Cursor::default(), 9).await.expect("reads");
     assert_eq!(facts, [(Cursor(1), token("kept"))]);
     store.revoke(&token("later"), &event()).await.expect("writes again");
+}
+
+/// A certificate for these names, by an authority of its own; the authority, the certificate and its key in PEM.
+fn certificate(names: &[&str]) -> [String; 3] {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().expect("a key");
+    let authority_pem = authority.self_signed(&authority_key).expect("signed").pem();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let key = KeyPair::generate().expect("a key");
+    let issuer = Issuer::from_params(&authority, &authority_key);
+    let server = CertificateParams::new(names).expect("parameters");
+    let server = server.signed_by(&key, &issuer).expect("signed");
+    [authority_pem, server.pem(), key.serialize_pem()]
+}
+
+#[tokio::test]
+async fn the_server_is_known_by_its_certificate_and_by_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [authority, own, key] = certificate(&["localhost"]);
+    let [another, ..] = certificate(&["localhost"]);
+    let cluster = Cluster::start_with(Some((&own, &key)));
+    let database = cluster.database();
+    let at_host = |host: &str, authority: &str| {
+        let file = folder.path().join("authority.pem");
+        std::fs::write(&file, authority).expect("written");
+        let url = database.url.replace("127.0.0.1", host);
+        Database {
+            url: format!("{url}?sslmode=verify-full&sslrootcert={}", file.display()),
+        }
+    };
+    let store = open(&at_host("localhost", &authority)).await.expect("opens");
+    let is_encrypted: bool = sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        .fetch_one(&store.pool())
+        .await
+        .expect("reads");
+    assert!(is_encrypted);
+    assert!(
+        open(&at_host("localhost", &another)).await.is_err(),
+        "by another authority"
+    );
+    assert!(
+        open(&at_host("127.0.0.1", &authority)).await.is_err(),
+        "for another name"
+    );
 }

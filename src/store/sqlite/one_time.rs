@@ -10,16 +10,13 @@ use crate::model::id::GrantId;
 use crate::model::time::Timestamp;
 use crate::store::grants::{Failures, OneTime, OneTimeKind, ReplayPurpose, Used};
 use crate::store::sqlite::rows::{json, number, optional_parsed, seconds, time};
-use crate::store::{Changed, StoreError};
-
-/// The longest time that failures are counted: a sum with a time of day stays a number.
-const WINDOW_SECONDS_MAX: i64 = 1 << 40;
+use crate::store::{Changed, FAILURE_WINDOW_MAX, StoreError};
 
 const COUNT_FAILURE: &str = "INSERT INTO failure (name, attempts, last_at, counts_until) VALUES (?1, 1, ?2, ?2 + ?3)
     ON CONFLICT (name) DO UPDATE SET
-        attempts = CASE WHEN MAX(?2 - last_at, 0) < ?3 THEN MIN(attempts + 1, 4294967295) ELSE 1 END,
-        last_at = CASE WHEN MAX(?2 - last_at, 0) < ?3 THEN MAX(last_at, ?2) ELSE ?2 END,
-        counts_until = ?3 + CASE WHEN MAX(?2 - last_at, 0) < ?3 THEN MAX(last_at, ?2) ELSE ?2 END
+        attempts = CASE WHEN last_at > ?2 - ?3 THEN MIN(attempts + 1, 4294967295) ELSE 1 END,
+        last_at = MAX(last_at, ?2),
+        counts_until = MAX(last_at, ?2) + ?3
     RETURNING attempts, last_at";
 
 fn one_time(kind: OneTimeKind, digest: &Digest, row: &SqliteRow) -> Result<OneTime, StoreError> {
@@ -142,7 +139,7 @@ pub(super) async fn count_failure(
     let row = sqlx::query(COUNT_FAILURE)
         .bind(&key.as_bytes()[..])
         .bind(now.unix_seconds())
-        .bind(seconds(window).min(WINDOW_SECONDS_MAX))
+        .bind(seconds(window.min(FAILURE_WINDOW_MAX)))
         .fetch_one(connection)
         .await?;
     counted(&row)
@@ -154,10 +151,10 @@ pub(super) async fn failures(
     now: Timestamp,
     window: Duration,
 ) -> Result<Failures, StoreError> {
-    let row = sqlx::query("SELECT attempts, last_at FROM failure WHERE name = ?1 AND MAX(?2 - last_at, 0) < ?3")
+    let row = sqlx::query("SELECT attempts, last_at FROM failure WHERE name = ?1 AND last_at > ?2 - ?3")
         .bind(&key.as_bytes()[..])
         .bind(now.unix_seconds())
-        .bind(seconds(window).min(WINDOW_SECONDS_MAX))
+        .bind(seconds(window.min(FAILURE_WINDOW_MAX)))
         .fetch_optional(readers)
         .await?;
     row.map_or_else(|| Ok(Failures::default()), |row| counted(&row))

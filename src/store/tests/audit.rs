@@ -87,7 +87,7 @@ async fn case_155_every_change_of_state_is_chained_with_its_records_and_a_denial
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_many_at_once_make_one_chain() {
     for Tested { name, store, .. } in &stores().await {
-        let callers: Vec<_> = (0..60)
+        let callers: Vec<_> = (0..30)
             .map(|caller| {
                 let store = store.clone();
                 tokio::spawn(async move {
@@ -100,7 +100,7 @@ async fn records_of_many_at_once_make_one_chain() {
             caller.await.expect("no panic").expect("writes");
         }
         let log = entries(&**store, AuditQuery::default()).await;
-        assert_eq!(audit::verify(&log).map(|end| end.sequence), Ok(60), "{name}");
+        assert_eq!(audit::verify(&log).map(|end| end.sequence), Ok(30), "{name}");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::store::grants::{GrantSelector, OneTime, OneTimeKind, ReplayPurpose, R
 use crate::store::objects::{AuditQuery, ObjectChange, ObjectKind, StoredObject, UserChange};
 use crate::store::tests::directory::{told, user};
 use crate::store::tests::grants::grant;
-use crate::store::tests::{Tested, at, event, key, memory, stores};
+use crate::store::tests::{Tested, at, event, key, memory, postgres, sqlite};
 use crate::store::{Cursor, KeyChange, Store};
 
 /// One call of the store.
@@ -375,30 +375,50 @@ async fn whole(store: &dyn Store) -> Vec<String> {
     all
 }
 
+/// Makes the calls of the model and of another store, and holds one to the other.
+async fn compare(tested: &Tested, calls: &[Call]) -> Result<(), TestCaseError> {
+    let (model, name) = (memory().store, tested.name);
+    for call in calls {
+        let (expected, found) = (answer(&*model, call).await, answer(&*tested.store, call).await);
+        prop_assert_eq!(&found, &expected, "{}: {:?}", name, call);
+    }
+    let expected = whole(&*model).await;
+    prop_assert!(expected.iter().any(|line| line.starts_with("chain: Ok(")));
+    for (found, expected) in whole(&*tested.store).await.iter().zip(&expected) {
+        prop_assert_eq!(found, expected, "{}", name);
+    }
+    Ok(())
+}
+
+fn run(work: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
-    fn every_store_answers_as_the_model_does(calls in prop::collection::vec(call(), 1..80)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let model = memory().store;
-            let mut expected = Vec::new();
-            for call in &calls {
-                expected.push(answer(&*model, call).await);
-            }
-            let expected_whole = whole(&*model).await;
-            prop_assert!(expected_whole.iter().any(|line| line.starts_with("chain: Ok(")), "the chain verifies");
-            for Tested { name, store, .. } in &stores().await {
-                for (call, expected) in calls.iter().zip(&expected) {
-                    let found = answer(&**store, call).await;
-                    prop_assert_eq!(&found, expected, "{}: {:?}", name, call);
-                }
-                for (found, expected) in whole(&**store).await.iter().zip(&expected_whole) {
-                    prop_assert_eq!(found, expected, "{}", name);
-                }
-            }
-            Ok(())
-        })?;
+    fn sqlite_answers_as_the_model_does(calls in prop::collection::vec(call(), 1..80)) {
+        run(async { compare(&sqlite().await, &calls).await })?;
+    }
+}
+
+proptest! {
+    // A call takes a journey there and back: fewer and longer histories.
+    #![proptest_config(cases(6))]
+
+    #[test]
+    fn postgres_answers_as_the_model_does(calls in prop::collection::vec(call(), 60..160)) {
+        run(async { compare(&postgres().await, &calls).await })?;
     }
 }

@@ -52,6 +52,11 @@ pub(crate) fn database() -> Database {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With TLS, by this certificate and key in PEM.
+    pub(crate) fn start_with(tls: Option<(&str, &str)>) -> Self {
         static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("scopegate-postgres-{}-{number}", std::process::id()));
@@ -66,19 +71,19 @@ impl Cluster {
             databases: AtomicU32::new(0),
         };
         cluster.initialize();
+        if let Some((certificate, key)) = tls {
+            cluster.give_file("data/server.crt", certificate);
+            cluster.give_file("data/server.key", key);
+            let settings = cluster.folder.join("data/postgresql.auto.conf");
+            fs::write(settings, "ssl = on\n").expect("written");
+        }
         cluster.resume();
         cluster
     }
 
     fn initialize(&self) {
-        let secret = self.folder.join("password");
-        fs::write(&secret, PASSWORD).expect("written");
-        if let Some((user, group)) = unprivileged() {
-            for path in [&self.folder, &secret] {
-                std::os::unix::fs::chown(path, Some(user), Some(group)).expect("given away");
-            }
-        }
-        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700)).expect("closed");
+        let secret = self.give_file("password", PASSWORD);
+        give(&self.folder, 0o700);
         let output = program("initdb")
             .args([
                 "--auth=scram-sha-256",
@@ -93,6 +98,14 @@ impl Cluster {
             .output()
             .expect("initdb runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A file that the server's user alone may read.
+    fn give_file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, text).expect("written");
+        give(&path, 0o600);
+        path
     }
 
     /// Starts the server, the first time or again.
@@ -196,6 +209,13 @@ impl Watchdog {
         self.input.write_all(b"\n").expect("it reads");
         self.process.wait().expect("it ends");
     }
+}
+
+fn give(path: &Path, mode: u32) {
+    if let Some((user, group)) = unprivileged() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("given away");
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("closed");
 }
 
 fn signal(name: &str, process: u32) {

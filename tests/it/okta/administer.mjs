@@ -2,7 +2,8 @@
 // back, changed, and deleted again. Then Okta's own verifier judges a token.
 //
 // It runs where the SDK is installed (target/peers/okta). The environment says where Scopegate is and who we are:
-//   ORG_URL, CLIENT_ID, PRIVATE_KEY (a JWK), and NODE_EXTRA_CA_CERTS with the CA of `dev: true`.
+//   ORG_URL (the management API), ISSUER_URL, CLIENT_ID, PRIVATE_KEY (a JWK), and NODE_EXTRA_CA_CERTS with the CA of
+//   `dev: true`.
 // Each step that has been shown prints one line; a step that fails ends the run.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
@@ -11,20 +12,19 @@ const installed = createRequire(`${process.cwd()}/`)
 const okta = installed('@okta/okta-sdk-nodejs')
 const OktaJwtVerifier = installed('@okta/jwt-verifier')
 
-const { ORG_URL: orgUrl, CLIENT_ID: clientId, PRIVATE_KEY: privateKey } = process.env
+const { ORG_URL: orgUrl, ISSUER_URL: issuerUrl, CLIENT_ID: clientId, PRIVATE_KEY: privateKey } = process.env
 const scopes = [
   'okta.authorizationServers.manage',
   'okta.apps.manage',
   'okta.users.manage',
   'okta.groups.manage',
-  'okta.schemas.manage',
   'okta.logs.read',
 ]
 const client = new okta.Client({
   orgUrl,
   authorizationMode: 'PrivateKey',
   clientId,
-  scopes,
+  scopes: scopes.join(' '),
   privateKey,
   // What is read must come from the server each time.
   cacheMiddleware: null,
@@ -54,7 +54,7 @@ const server = await servers.createAuthorizationServer({
 })
 const at = { authServerId: server.id }
 assert.equal(server.status, 'ACTIVE')
-assert.equal(server.issuer, `${orgUrl}/oauth2/${server.id}`)
+assert.equal(server.issuer, `${issuerUrl}/oauth2/${server.id}`)
 assert.equal(server.credentials.signing.use, 'sig')
 shown('an authorization server is created')
 

