@@ -314,17 +314,16 @@ impl OAuthError {
             | Self::MissingParameter(_)
             | Self::Pkce(_)
             | Self::CertificateMissing
+            | Self::Exchange(_)
             | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
-            Self::Exchange(_) => E::InvalidRequest,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
             Self::Device(DeviceProblem::TooFast) => E::SlowDown,
-            Self::Device(DeviceProblem::Refused) => E::AccessDenied,
             Self::Device(DeviceProblem::Expired) => E::ExpiredToken,
             Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
             Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
-            Self::Busy => E::TemporarilyUnavailable,
+            Self::Busy | Self::Overtaken => E::TemporarilyUnavailable,
             Self::Dpop(_) => E::InvalidDpopProof,
             Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
@@ -341,13 +340,13 @@ impl OAuthError {
                 | AccessDenial::NoScope,
             ) => E::InvalidScope,
             Self::Access(AccessDenial::ConsentRequired(_)) => E::ConsentRequired,
-            Self::Access(
+            Self::Device(DeviceProblem::Refused)
+            | Self::Access(
                 AccessDenial::UserNotActive
                 | AccessDenial::UserNotAssigned
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
-            Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }
