@@ -46,6 +46,7 @@
 //! | what do operators see? | [`telemetry`] |
 //! | where do we listen, with which limits? | [`net`] |
 //! | in which order is everything made, and ended? | [`app`], [`lifecycle`] |
+//! | who yields when processors are few? | [`threads`] |
 //!
 //! # Ports and threads
 //!
@@ -56,7 +57,8 @@
 //! | `telemetry` | 9464 | `/metrics`, `/livez`, `/readyz` | the I/O runtime |
 //!
 //! Key fetching and introspection run on the I/O runtime too: nothing but checks runs on the gate's
-//! threads, so that a thousand wrong passwords a second cost a check nothing.
+//! threads, so that a thousand wrong passwords a second cost a check nothing. Where processors are few, the
+//! others step back ([`threads`]).
 //!
 //! # Invariants
 //!
@@ -104,4 +106,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod threads;
 pub mod trust;

@@ -13,7 +13,9 @@
 //!    leaves the stamp too old, which costs one more look-up; never the other way round.
 //!
 //! Facts about a session, subject, client or server say "dead since": they kill the tokens issued
-//! up to and including that second, and those that do not say when they were issued.
+//! up to and including that second, and those that do not say when they were issued. A token that is
+//! asked for in that very second is dead with them, since nobody could tell it from the others: the
+//! issuer does not give it out, and asks the client to come back in a second (`issuer/arrival.rs`).
 //!
 //! **Memory** is bounded by [`RevocationSettings::bytes_max`]. When single-token facts of one server
 //! fill it, they are replaced by one stricter fact, "every token of this server up to now": an
@@ -100,6 +102,20 @@ impl Revocation {
             Self::Client { .. } => "client",
             Self::Key { .. } => "key",
             Self::Server { .. } => "server",
+        }
+    }
+}
+
+impl Revocation {
+    /// Every token of a grant that has ended is dead, also those that are being given just now: by a request that
+    /// began before, or by another node whose clock is ahead. A grant that has ended gives no token ever again, so
+    /// the margin costs nobody anything.
+    #[must_use]
+    pub fn ended_session(server: &AuthorizationServerId, session: &str, now: Timestamp) -> Self {
+        Self::Session {
+            server: server.clone(),
+            session: session.to_owned(),
+            before: now.plus(LEEWAY_MAX),
         }
     }
 }

@@ -164,11 +164,7 @@ impl<'a> Desk<'a> {
             return Ok(grants.len());
         }
         let at = self.now();
-        let session = |grant: &GrantRecord| Revocation::Session {
-            server: grant.server.clone(),
-            session: grant.id.to_string(),
-            before: at,
-        };
+        let session = |grant: &GrantRecord| Revocation::ended_session(&grant.server, grant.id.as_str(), at);
         let revocations: Vec<Revocation> = grants.iter().map(session).collect();
         let ended = self.store().revoke_grants(which, at, &revocations, events).await?;
         self.put_in_force(&revocations);

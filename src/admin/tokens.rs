@@ -137,11 +137,7 @@ impl Administration {
     /// Durable, then in force.
     async fn end(&self, who: &Administrator, grant: &GrantRecord) -> Result<(), AdminError> {
         let at = self.now();
-        let revocation = Revocation::Session {
-            server: grant.server.clone(),
-            session: grant.id.to_string(),
-            before: at,
-        };
+        let revocation = Revocation::ended_session(&grant.server, grant.id.as_str(), at);
         let deed = Deed {
             kind: AuditKind::GrantRevoked,
             target: ("OAuth2RefreshToken", grant.id.to_string()),

@@ -310,6 +310,15 @@ impl Desk<'_> {
             let of = |user: &UserRecord| json!({ "status": user.status.as_str() });
             let event = self.user_event(lifecycle.kind(), &after, of(&before), of(&after));
             let ends = status != UserStatus::Active;
+            if !ends {
+                // A crash after a suspension may have left grants of an older life.
+                let all = GrantSelector::Where {
+                    server: None,
+                    client: None,
+                    user: Some(before.id.clone()),
+                };
+                self.end_grants(&all, &[]).await?;
+            }
             if let Some(after) = self.store_user(before, after, event, ends).await? {
                 return Ok(after);
             }

@@ -15,6 +15,7 @@ use crate::config::source::{Source as _, System};
 use crate::config::{self, Settings};
 use crate::lifecycle::{DrainSettings, ExitReport, Signals};
 use crate::telemetry::log::{self, LogFormat};
+use crate::threads;
 
 /// Run the gate and the issuer.
 ///
@@ -85,6 +86,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("io")
+        .on_thread_start(|| threads::step_back(threads::IO))
         .build()
         .context("cannot start the I/O threads")?;
     let report = runtime.block_on(serve(settings, args.options()))?;

@@ -84,11 +84,7 @@ pub(super) async fn answer(
 impl GrantContext<'_> {
     /// Whether the client has the grant at all: asked before anything of the grant is looked at.
     fn admit(&self, grant: GrantType) -> Result<(), OAuthError> {
-        if self.client.client().grants.contains(&grant) {
-            Ok(())
-        } else {
-            Err(OAuthError::GrantNotAllowed(grant.as_str()))
-        }
+        minting::admit(self.client.client(), grant)
     }
 }
 

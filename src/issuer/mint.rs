@@ -164,8 +164,8 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
                 beside: (access_token.expose_secret(), signer.algorithm()),
                 custom: minting::custom_claims(&minting, ClaimPlace::IdToken)?,
             };
-            let signed = signer.sign(ID_TOKEN_TYPE, &token.claims());
-            Some(signed.map_err(OAuthError::internal)?)
+            let id_token = signer.sign(ID_TOKEN_TYPE, &token.claims());
+            Some(id_token.map_err(OAuthError::internal)?)
         }
         _ => None,
     };

@@ -12,13 +12,16 @@ use std::sync::{Arc, OnceLock};
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 use argon2::{Argon2, Params};
 use aws_lc_rs::constant_time;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::entropy;
 use crate::issuer::people::Password;
 use crate::model::digest::Digest;
 use crate::model::secret::Secret;
 use crate::oauth::error::OAuthError;
+use crate::threads;
 
 /// How many passwords are verified at a time.
 const RUNNING_MAX: usize = 2;
@@ -34,6 +37,38 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 pub(super) struct Passwords {
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    threads: PasswordThreads,
+}
+
+/// Threads of their own: they step back behind all others, which the threads that answer must not.
+#[derive(Debug)]
+struct PasswordThreads(Option<Runtime>);
+
+impl PasswordThreads {
+    fn start() -> Self {
+        let threads = Builder::new_current_thread()
+            .max_blocking_threads(RUNNING_MAX)
+            .thread_name("passwords")
+            .on_thread_start(|| threads::step_back(threads::PASSWORDS))
+            .build();
+        Self(threads.ok())
+    }
+
+    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(threads) => threads.spawn_blocking(work),
+            None => tokio::task::spawn_blocking(work),
+        }
+    }
+}
+
+impl Drop for PasswordThreads {
+    fn drop(&mut self) {
+        // Not waited for: the last one to hold the issuer may be a task.
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 impl Default for Passwords {
@@ -41,6 +76,7 @@ impl Default for Passwords {
         Self {
             places: Arc::new(Semaphore::new(WAITING_MAX)),
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            threads: PasswordThreads::start(),
         }
     }
 }
@@ -54,7 +90,7 @@ impl Passwords {
         let turn = turn.map_err(|_| OAuthError::Busy)?;
         let (kept, shown) = (kept.cloned().unwrap_or(Password::None), shown.clone());
         // The permits go with the work: it is not stopped when the client hangs up.
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.threads.run(move || {
             let matches = compare(&kept, &shown);
             drop((place, turn));
             matches

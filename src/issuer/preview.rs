@@ -159,6 +159,9 @@ fn compose(
     granted: &Granted,
     now: Timestamp,
 ) -> Result<PreviewToken, OAuthError> {
+    if request.grant == GrantType::Password {
+        minting::ask_nobody(server, client, granted.scopes())?;
+    }
     let id = placeholder();
     let user = request.user.filter(|_| request.grant.has_user()).map(|user| user.token);
     let grant_id = new_grant_id(request.grant, "preview-of-a-grant");

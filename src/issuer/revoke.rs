@@ -110,7 +110,10 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
         return Ok(());
     }
     let reached = reached_by(&issuer.snapshot.load(), end.server);
-    let revocations: Vec<Revocation> = reached.iter().map(|server| dead_session(server, end.id, now)).collect();
+    let revocations: Vec<Revocation> = reached
+        .iter()
+        .map(|server| Revocation::ended_session(server, end.id.as_str(), now))
+        .collect();
     let mut event = AuditEvent {
         at: now,
         kind: end.kind,
@@ -153,16 +156,6 @@ fn reached_by(snapshot: &Snapshot, server: &AuthorizationServerId) -> Vec<Author
         }
     }
     reached
-}
-
-/// "Every token of this grant is dead": also those that another node, whose clock is ahead, is giving just
-/// now. A grant that has ended gives no token ever again, so the margin costs nobody anything.
-pub(super) fn dead_session(server: &AuthorizationServerId, id: &GrantId, now: Timestamp) -> Revocation {
-    Revocation::Session {
-        server: server.clone(),
-        session: id.to_string(),
-        before: now.plus(LEEWAY_MAX),
-    }
 }
 
 fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestamp) -> Life<'a> {

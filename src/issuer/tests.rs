@@ -1,9 +1,14 @@
 mod authorization_code;
+mod bound;
+mod device;
+mod ending;
 mod introspection;
 mod jwt_bearer;
 mod password;
+mod properties;
 mod refresh;
 mod token_exchange;
+mod userinfo;
 mod world;
 
 use std::sync::Arc;

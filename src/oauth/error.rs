@@ -323,7 +323,6 @@ impl OAuthError {
             Self::Device(DeviceProblem::Expired) => E::ExpiredToken,
             Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
             Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
-            Self::Busy | Self::Overtaken => E::TemporarilyUnavailable,
             Self::Dpop(_) => E::InvalidDpopProof,
             Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
@@ -347,6 +346,7 @@ impl OAuthError {
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
+            Self::Busy | Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }

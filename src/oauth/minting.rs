@@ -5,17 +5,18 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::id::{Issuer, Jti, Subject};
-use crate::model::scope::ScopeSet;
+use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::oauth::access::Server;
+use crate::oauth::access::{AccessDenial, Server};
 use crate::oauth::claims::{self, ClaimFacts, ClaimUser};
 use crate::oauth::client::Client;
-use crate::oauth::declared::ClaimPlace;
+use crate::oauth::declared::{ClaimPlace, Consent};
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::metadata;
 use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::{MalformedRequest, SCOPE_BYTES_MAX};
 use crate::oauth::token::{AccessToken, TokenSession};
@@ -106,7 +107,15 @@ pub fn custom_claims(minting: &Minting<'_>, place: ClaimPlace) -> Result<Map<Str
             profile: user.profile,
         }),
     };
-    Ok(claims::evaluate(&minting.server.claims, place, &facts)?)
+    let mut values = claims::evaluate(&minting.server.claims, place, &facts)?;
+    if values.contains_key(claims::CLAIM_NAMES) {
+        let endpoint = metadata::endpoint(minting.issuer, &minting.server.id, "userinfo");
+        values.insert(
+            "_claim_sources".to_owned(),
+            json!({ claims::CLAIM_SOURCE: { "endpoint": endpoint } }),
+        );
+    }
+    Ok(values)
 }
 
 /// Reads a `scope` as a token request has it; `None` if it names none.
@@ -123,14 +132,38 @@ pub fn requested_scopes(text: Option<&str>) -> Result<Option<ScopeSet>, OAuthErr
     Ok(Some(ScopeSet::parse(text)?).filter(|scopes| !scopes.is_empty()))
 }
 
-/// What a client has to be for a grant, before any policy is looked at.
+/// What a client has to be and to have for a grant, before anything of the grant is looked at.
 ///
 /// # Errors
-/// When a client that proves nothing wants to speak for itself (RFC 6749 section 4.4).
+/// When a client that proves nothing wants to speak for itself (RFC 6749 section 4.4), or the client is not
+/// registered for the grant.
 pub fn admit(client: &Client, grant: GrantType) -> Result<(), OAuthError> {
     // SECURITY: whoever knows its name could be such a client.
     if client.is_public() && !grant.has_user() {
         return Err(OAuthError::PublicClient(grant.as_str()));
     }
+    if !client.grants.contains(&grant) {
+        return Err(OAuthError::GrantNotAllowed(grant.as_str()));
+    }
     Ok(())
+}
+
+/// Refuses the scopes that a person would have to be asked for, where a person signs in and cannot be asked.
+///
+/// # Errors
+/// [`AccessDenial::ConsentRequired`].
+pub fn ask_nobody(server: &Server, client: &Client, scopes: &ScopeSet) -> Result<(), OAuthError> {
+    let needs_asking = |scope: &&Scope| {
+        server.scopes.get(*scope).is_some_and(|info| match info.consent {
+            Consent::Implicit => false,
+            Consent::Flexible => client.options.asks_consent,
+            Consent::Required => true,
+        })
+    };
+    let needed: ScopeSet = scopes.iter().filter(needs_asking).cloned().collect();
+    if needed.is_empty() {
+        Ok(())
+    } else {
+        Err(AccessDenial::ConsentRequired(needed).into())
+    }
 }

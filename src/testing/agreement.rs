@@ -1,35 +1,41 @@
 //! The preview says what the token endpoint does (case 156): over random servers, policies, claims, clients
 //! and requests, the two answer alike, down to the claims, the trace and the error.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
+use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::clock::Clock as _;
 use crate::issuer::fixture::{TestIssuer, settings};
-use crate::issuer::preview::{Preview, PreviewRequest, preview};
+use crate::issuer::preview::{Preview, PreviewRequest, PreviewUser, preview};
 use crate::issuer::{Failure, TokenAnswer};
 use crate::jose::unverified::Unverified;
-use crate::model::id::{AuthorizationServerId, Issuer as IssuerId};
+use crate::model::id::AuthorizationServerId;
 use crate::oauth::access::{Model, compile};
 use crate::oauth::declared::{
     AuthorizationServerDeclaration, ClaimDeclaration, ClientDeclaration, ClientKind, Consent, IssuerDeclaration,
-    PolicyDeclaration, RuleDeclaration, ScopeDeclaration, TokenProfile,
+    PolicyDeclaration, RuleDeclaration, ScopeDeclaration, TokenProfile, UserDeclaration,
 };
+use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::metadata::issuer_of;
-use crate::oauth::sample::{claim, client, client_id, policy, rule, scope, server, texts};
+use crate::oauth::minting::TokenUser;
+use crate::oauth::sample::{claim, client, client_id, policy, rule, scope, server, texts, user};
 use crate::store::memory::MemoryStore;
 use crate::store::seal::SealingKey;
-use crate::testing::house::form;
+use crate::testing::house::{NOW, form};
 
 const SCOPES: [&str; 4] = ["a", "b", "c", "d"];
 const CLIENTS: [&str; 5] = ["svc", "web", "idle", "app", "nobody"];
 const SERVERS: [&str; 3] = ["one", "two", "nowhere"];
 const GROUPS: [&str; 2] = ["g1", "g2"];
+const LOGINS: [&str; 3] = ["ada@bank.example", "bob@bank.example", "cy@bank.example"];
 
 /// A request of a client that has authenticated: what the preview takes for given.
 #[derive(Debug, Clone)]
@@ -37,6 +43,8 @@ struct Request {
     server: &'static str,
     client: &'static str,
     scope: Option<String>,
+    /// Who signs in by password; nobody where the client asks for itself.
+    login: Option<&'static str>,
 }
 
 fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
@@ -45,6 +53,7 @@ fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
         "scopes",
         "grant + client.kind",
         "user.login",
+        "'g1' in user.groups ? user.profile.tier : 'none'",
         "size(scopes) > 2 ? 'many' : 'few'",
         "scopes.exists(s, s == 'a')",
         // Fails where `b` is granted: the request fails with it (case 106).
@@ -60,7 +69,10 @@ fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
 
 fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
     let one = (
-        subsequence(vec!["client_credentials", "authorization_code", "refresh_token"], 1..=3),
+        subsequence(
+            vec!["client_credentials", "password", "authorization_code", "refresh_token"],
+            1..=4,
+        ),
         subsequence(GROUPS.to_vec(), 0..=1),
         prop::option::of(subsequence(SCOPES.to_vec(), 1..=4)),
         60_u64..86_400,
@@ -127,12 +139,56 @@ fn apps() -> Vec<ClientDeclaration> {
         ),
         // Authenticates, and has no grant that is asked for here.
         client("idle", ClientKind::Web, &["authorization_code"]),
-        client("app", ClientKind::Native, &["authorization_code", "refresh_token"]),
+        with_people(client(
+            "app",
+            ClientKind::Native,
+            &["authorization_code", "password", "refresh_token"],
+        )),
+        with_people(client("kiosk", ClientKind::Native, &["authorization_code", "password"])),
     ]
+}
+
+fn with_people(mut client: ClientDeclaration) -> ClientDeclaration {
+    client.assigned_groups = texts(&["g1"]);
+    client.assigned_users = texts(&["bob@bank.example"]);
+    client
+}
+
+fn people() -> Vec<UserDeclaration> {
+    let mut people = vec![
+        user(LOGINS[0], &["g1", "g2"]),
+        user(LOGINS[1], &["g2"]),
+        user(LOGINS[2], &[]),
+    ];
+    people[0].profile.insert("tier".to_owned(), json!("gold"));
+    people
+}
+
+fn world(servers: Vec<AuthorizationServerDeclaration>) -> IssuerDeclaration {
+    IssuerDeclaration {
+        servers,
+        clients: apps(),
+        groups: texts(&["g1", "g2", "customers"]),
+        users: people(),
+    }
 }
 
 /// Mostly what is declared, in any order; now and then what breaks the grammar, or a rule of OpenID Connect.
 fn requests() -> impl Strategy<Value = Vec<Request>> {
+    let client = prop_oneof![8 => select(CLIENTS[..2].to_vec()), 2 => select(CLIENTS[2..].to_vec())];
+    prop::collection::vec(request(client, Just(None)), 250)
+}
+
+/// Few: each costs a verification of a password.
+fn sign_ins() -> impl Strategy<Value = Vec<Request>> {
+    let client = select(vec!["app", "app", "app", "kiosk", "kiosk", "svc"]);
+    prop::collection::vec(request(client, select(LOGINS.to_vec()).prop_map(Some)), 6)
+}
+
+fn request(
+    client: impl Strategy<Value = &'static str>,
+    login: impl Strategy<Value = Option<&'static str>>,
+) -> impl Strategy<Value = Request> {
     let named = subsequence(SCOPES.to_vec(), 0..=4)
         .prop_shuffle()
         .prop_map(|names| names.join(" "));
@@ -151,9 +207,12 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
     ]);
     let scope = prop_oneof![1 => Just(None), 6 => named.prop_map(Some), 2 => odd.prop_map(|odd| Some(odd.to_owned()))];
     let server = prop_oneof![9 => select(SERVERS[..2].to_vec()), 1 => Just(SERVERS[2])];
-    let client = prop_oneof![8 => select(CLIENTS[..2].to_vec()), 2 => select(CLIENTS[2..].to_vec())];
-    let one = (server, client, scope).prop_map(|(server, client, scope)| Request { server, client, scope });
-    prop::collection::vec(one, 250)
+    (server, client, scope, login).prop_map(|(server, client, scope, login)| Request {
+        server,
+        client,
+        scope,
+        login,
+    })
 }
 
 /// What is compared of an answer.
@@ -175,7 +234,7 @@ enum Answer {
     },
 }
 
-fn refusal(error: &crate::oauth::error::OAuthError) -> Answer {
+fn refusal(error: &OAuthError) -> Answer {
     let code = error.error_code();
     Answer::Error {
         status: error.http_status(),
@@ -186,8 +245,11 @@ fn refusal(error: &crate::oauth::error::OAuthError) -> Answer {
     }
 }
 
+/// Without what is made for each token, or follows from the proof that a preview has none of.
 fn without_id(mut claims: Map<String, Value>) -> Map<String, Value> {
-    claims.remove("jti");
+    for name in ["jti", "sid", "amr"] {
+        claims.remove(name);
+    }
     claims
 }
 
@@ -226,9 +288,13 @@ impl Answer {
 
 fn body(request: &Request) -> String {
     let mut body = Serializer::new(String::new());
-    body.append_pair("grant_type", "client_credentials")
+    body.append_pair("grant_type", request.grant().wire_name())
         .append_pair("client_id", request.client);
-    if request.client != "app" {
+    if let Some(login) = request.login {
+        body.append_pair("username", login)
+            .append_pair("password", "correct horse");
+    }
+    if !matches!(request.client, "app" | "kiosk") {
         body.append_pair("client_secret", "secret");
     }
     if let Some(scope) = &request.scope {
@@ -237,17 +303,31 @@ fn body(request: &Request) -> String {
     body.finish()
 }
 
-fn previewed(model: &Model, test: &TestIssuer, request: &Request) -> Answer {
+impl Request {
+    fn grant(&self) -> GrantType {
+        self.login.map_or(GrantType::ClientCredentials, |_| GrantType::Password)
+    }
+}
+
+fn previewed(model: &Model, public_url: &Url, request: &Request) -> Preview {
     let server = AuthorizationServerId::parse(request.server).expect("a name");
-    let issuer: IssuerId = issuer_of(&test.issuer.public_url(), &server);
+    let user = request.login.map(|login| &model.users[login]);
     let asked = PreviewRequest {
         server: &server,
         client: &client_id(request.client),
-        grant: GrantType::ClientCredentials,
-        user: None,
+        grant: request.grant(),
+        user: user.map(|user| PreviewUser {
+            token: TokenUser {
+                id: &user.login,
+                login: &user.login,
+                groups: &user.groups,
+                profile: &user.profile,
+            },
+            active: true,
+        }),
         scope: request.scope.as_deref(),
     };
-    Answer::of_preview(&preview(model, &issuer, &asked, test.clock.now()))
+    preview(model, &issuer_of(public_url, &server), &asked, NOW)
 }
 
 proptest! {
@@ -256,64 +336,54 @@ proptest! {
 
     #[test]
     fn case_156_the_preview_says_what_the_token_endpoint_does_10_000_times(
-        servers in servers(), requests in requests()
+        servers in servers(), requests in requests(), sign_ins in sign_ins()
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let declared = settings(IssuerDeclaration {
-            servers,
-            clients: apps(),
-            groups: texts(&["g1", "g2", "customers"]),
-            users: Vec::new(),
-        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let declared = settings(world(servers));
         let (model, findings) = compile(&declared.declared);
         let model = model.unwrap_or_else(|| panic!("{findings:#?}"));
         let test = runtime
             .block_on(TestIssuer::on(declared.declared, Arc::new(MemoryStore::new()), Arc::new(SealingKey::generate().0)))
             .expect("starts");
-        for request in &requests {
+        let public_url = test.issuer.public_url();
+        for request in requests.iter().chain(&sign_ins) {
             let endpoint = runtime.block_on(test.issuer.token(request.server, &form(&body(request))));
             let records = std::mem::take(&mut *test.records.audit.lock());
             let detail = records.last().map_or(Value::Null, |event| event.detail.clone());
             let endpoint = Answer::of_endpoint(&endpoint, &detail);
-            prop_assert_eq!(endpoint, previewed(&model, &test, request), "{:?}", request);
+            prop_assert_eq!(endpoint, Answer::of_preview(&previewed(&model, &public_url, request)), "{:?}", request);
         }
     }
 }
 
 #[test]
 fn the_random_requests_are_granted_and_refused_in_every_way() {
-    use proptest::strategy::ValueTree as _;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
+    let mut runner = TestRunner::deterministic();
+    let mut kinds = [BTreeMap::<&str, usize>::new(), BTreeMap::new()];
+    let public_url = Url::parse("https://127.0.0.1:8443").expect("a URL");
     for _ in 0..40 {
         let servers = servers().new_tree(&mut runner).expect("generates").current();
-        let requests = requests().new_tree(&mut runner).expect("generates").current();
-        let (model, _) = compile(&IssuerDeclaration {
-            servers,
-            clients: apps(),
-            groups: texts(&["g1", "g2", "customers"]),
-            users: Vec::new(),
-        });
+        let (model, _) = compile(&world(servers));
         let model = model.expect("compiles");
-        for request in requests {
-            let server = AuthorizationServerId::parse(request.server).expect("a name");
-            let issuer = IssuerId::parse("https://127.0.0.1:8443").expect("valid");
-            let asked = PreviewRequest {
-                server: &server,
-                client: &client_id(request.client),
-                grant: GrantType::ClientCredentials,
-                user: None,
-                scope: request.scope.as_deref(),
-            };
-            let seen = preview(&model, &issuer, &asked, crate::testing::house::NOW);
-            *kinds
-                .entry(
-                    seen.outcome
-                        .as_ref()
-                        .map_or_else(|error| error.error_code(), |_| "granted"),
-                )
-                .or_default() += 1;
+        let requests = requests().new_tree(&mut runner).expect("generates").current();
+        let sign_ins = sign_ins().new_tree(&mut runner).expect("generates").current();
+        for request in requests.iter().chain(&sign_ins) {
+            let seen = previewed(&model, &public_url, request).outcome;
+            let kind = seen.as_ref().map_or_else(OAuthError::error_code, |_| "granted");
+            *kinds[usize::from(request.login.is_some())].entry(kind).or_default() += 1;
         }
+    }
+    let [kinds, sign_ins] = kinds;
+    for kind in [
+        "granted",
+        "no_matching_policy",
+        "user_not_assigned",
+        "grant_not_allowed",
+    ] {
+        assert!(
+            sign_ins.get(kind).is_some_and(|count| *count >= 5),
+            "{kind}: {sign_ins:?}"
+        );
     }
     for kind in [
         "granted",

@@ -171,8 +171,9 @@ async fn theft_is_noticed(nodes: &[Arc<House>], theft: Theft) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn case_089_attack_f11_a_stolen_token_is_noticed_each_time_and_ends_its_family_alone() {
-    let nodes = nodes(1, Arc::new(MemoryStore::new())).await;
-    for _ in 0..100 {
+    for _ in 0..20 {
+        // A store in memory copies itself for each change of many parts: small ones are quick.
+        let nodes = nodes(1, Arc::new(MemoryStore::new())).await;
         for theft in [Theft::LateLast, Theft::TwoStepsOld, Theft::BesideTheOwner] {
             theft_is_noticed(&nodes, theft).await;
         }

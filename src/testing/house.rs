@@ -69,8 +69,8 @@ users:
   - { login: ada@bank.example, password: "correct horse", groups: [customers] }
   - { login: bob@bank.example, password: "battery staple", groups: [customers] }
 clients:
-  - { id: app, type: native, grants: [password, refresh_token], assigned: { groups: [customers] } }
-  - { id: kiosk, type: native, grants: [password, refresh_token], assigned: { groups: [customers] } }
+  - { id: app, type: native, grants: [authorization_code, password, refresh_token], redirect_uris: ["http://127.0.0.1/cb"], assigned: { groups: [customers] } }
+  - { id: kiosk, type: native, grants: [authorization_code, password, refresh_token], redirect_uris: ["http://127.0.0.1/cb"], assigned: { groups: [customers] } }
 authorization_servers:
   - id: transfers
     audience: https://api.bank.example/transfers

@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::admin::Administration;
+use crate::admin::desk::Desk;
+use crate::admin::users::{Lifecycle, NewUser};
 use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::Clock as _;
+use crate::issuer::IntrospectionAnswer;
 use crate::jose::unverified::Unverified;
-use crate::model::id::{Jti, Kid, Subject};
+use crate::model::id::{Jti, Kid, Subject, UserId};
+use crate::model::secret::Secret;
 use crate::oauth::sample::{client_id, server_id};
 use crate::revocation::Revocation;
-use crate::testing::house::{BANK, House, Seen, check, form};
+use crate::testing::house::{BANK, House, PEOPLE, Seen, check, form};
 
 /// A way to revoke: its name, whether another client's token of the same server dies with it, and whether this
 /// client's token of another server does.
@@ -205,6 +210,182 @@ async fn attack_f13_a_client_gives_its_token_back_and_the_cached_verdict_dies_wi
         .expect("acknowledged");
     house.assert_dead("transfers", &given_back, "acknowledged");
     house.assert_alive("transfers", &kept, "another token");
+}
+
+#[tokio::test]
+async fn attack_f13_case_115_a_grant_that_is_given_back_is_dead_with_all_its_tokens_cached_or_not_and_after_a_restart()
+{
+    let mut house = House::of(PEOPLE).await;
+    let other = house.sign_in().await;
+    let first = house.sign_in().await;
+    let second = house.refresh(&first.refresh).await.expect("refreshed");
+    for token in [&first, &second, &other] {
+        house.assert_alive("transfers", &token.access, "before");
+    }
+    let body = format!("client_id=app&token={}", second.refresh);
+    house
+        .issuer
+        .revoke("transfers", &form(&body))
+        .await
+        .expect("acknowledged");
+    for restarted in [false, true] {
+        if restarted {
+            house = house.restart(PEOPLE).await;
+        }
+        let fresh = house.fresh_gate(PEOPLE);
+        for token in [&first, &second] {
+            house.assert_dead("transfers", &token.access, "of the grant");
+            assert_ne!(check(&fresh, "transfers", &token.access), Seen::Allowed, "never seen");
+            house.refresh(&token.refresh).await.expect_err("of the grant");
+        }
+        house.assert_alive("transfers", &other.access, "another grant of the same user and client");
+    }
+    house.refresh(&other.refresh).await.expect("another grant");
+}
+
+#[tokio::test]
+async fn case_116_an_access_token_that_is_given_back_dies_alone_and_its_grant_goes_on() {
+    let house = House::of(PEOPLE).await;
+    let first = house.sign_in().await;
+    let second = house.refresh(&first.refresh).await.expect("refreshed");
+    let body = format!("client_id=app&token={}", first.access);
+    house
+        .issuer
+        .revoke("transfers", &form(&body))
+        .await
+        .expect("acknowledged");
+    house.assert_dead("transfers", &first.access, "given back");
+    house.assert_alive("transfers", &second.access, "of the same grant");
+    house.clock.advance(Duration::from_secs(60));
+    let third = house.refresh(&second.refresh).await.expect("goes on");
+    house.assert_alive("transfers", &third.access, "of the same grant");
+}
+
+#[tokio::test]
+async fn attack_f12_a_client_or_user_that_goes_out_of_the_file_refreshes_no_more_not_even_when_it_comes_back() {
+    let without_app = PEOPLE
+        .lines()
+        .filter(|line| !line.contains("id: app,"))
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("clients: [app, kiosk]", "clients: [kiosk]");
+    for by in [By::Reload, By::Restart] {
+        let house = House::of(PEOPLE).await;
+        let family = house.sign_in().await;
+        let kiosk = house.sign_in_as("kiosk", "bob@bank.example", "battery staple").await;
+        house.clock.advance(Duration::from_secs(5));
+        let house = change_to(house, by, &without_app).await;
+        house.assert_dead("transfers", &family.access, "its client is gone");
+        house.refresh(&family.refresh).await.expect_err("its client is gone");
+        let house = change_to(house, by, PEOPLE).await;
+        house.clock.advance(Duration::from_secs(5));
+        house.assert_dead("transfers", &family.access, "its client was gone");
+        house.refresh(&family.refresh).await.expect_err("its client was gone");
+        house.refresh_at("kiosk", &kiosk.refresh).await.expect("another client");
+        let again = house.sign_in().await;
+        house.assert_alive("transfers", &again.access, "a new grant");
+    }
+}
+
+#[tokio::test]
+async fn attack_f13_case_115_what_is_revoked_is_inactive_at_introspection_too() {
+    let inactive = json!({ "active": false });
+    for way in &WAYS {
+        let mut house = House::bank().await;
+        let token = house.mint("transfers", "batch").await;
+        let body = format!("client_id=batch&client_secret=secret&token={token}");
+        assert_eq!(introspect(&house, &body).await["active"], true);
+        revoke(&house, (way.fact)(&house, &read(&token))).await;
+        assert_eq!(introspect(&house, &body).await, inactive, "{}", way.name);
+        house = house.restart(BANK).await;
+        assert_eq!(introspect(&house, &body).await, inactive, "{}, restarted", way.name);
+    }
+}
+
+async fn introspect(house: &House, body: &str) -> Value {
+    let answer = house.issuer.introspect("transfers", &form(body)).await;
+    match answer.expect("answers") {
+        IntrospectionAnswer::Json(document) => document,
+        IntrospectionAnswer::Jwt(_) => panic!("JSON was asked for"),
+    }
+}
+
+/// A user of the directory, who signs in at the app.
+async fn eve(house: &House, administration: &Administration) -> UserId {
+    let desk = Desk::of_itself(administration, "test");
+    let profile = json!({
+        "login": "eve@bank.example", "email": "eve@bank.example", "firstName": "Eve", "lastName": "Example",
+    });
+    let new = NewUser {
+        profile: profile.as_object().expect("an object").clone(),
+        password: Some(Secret::new("a long pass phrase".to_owned())),
+        groups: Vec::new(),
+        activate: true,
+    };
+    let user = desk.create_user(new).await.expect("made");
+    let member = house.store.set_membership(&user.id, "customers", true, &[]).await;
+    member.expect("kept");
+    user.id
+}
+
+#[tokio::test]
+async fn attack_c11_attack_f12_a_user_who_is_kept_out_is_dead_everywhere_and_old_tokens_stay_dead() {
+    for (out, back) in [
+        (Lifecycle::Suspend, Lifecycle::Unsuspend),
+        (Lifecycle::Deactivate, Lifecycle::Activate),
+    ] {
+        let mut house = House::of(PEOPLE).await;
+        let administration = Administration::new(house.issuer.clone());
+        let user = eve(&house, &administration).await;
+        let sign_in = async |house: &House| house.sign_in_as("app", "eve@bank.example", "a long pass phrase").await;
+        let (family, other) = (sign_in(&house).await, house.sign_in().await);
+        house.assert_alive("transfers", &family.access, "before");
+        house.clock.advance(Duration::from_secs(5));
+        let desk = Desk::of_itself(&administration, "test");
+        desk.move_user(user.as_str(), out).await.expect("kept out");
+        house.assert_dead("transfers", &family.access, "kept out");
+        house.refresh(&family.refresh).await.expect_err("kept out");
+        let body = "grant_type=password&client_id=app&username=eve@bank.example&password=a+long+pass+phrase";
+        house.ask("transfers", body).await.expect_err("kept out");
+        house.assert_alive("transfers", &other.access, "another user");
+        drop(administration);
+        house = house.restart(PEOPLE).await;
+        house.assert_dead("transfers", &family.access, "after a restart");
+        let administration = Administration::new(house.issuer.clone());
+        let desk = Desk::of_itself(&administration, "test");
+        desk.move_user(user.as_str(), back).await.expect("let in");
+        house.clock.advance(Duration::from_secs(5));
+        house.assert_dead("transfers", &family.access, "let in again");
+        house.refresh(&family.refresh).await.expect_err("let in again");
+        let again = sign_in(&house).await;
+        house.assert_alive("transfers", &again.access, "signed in again");
+    }
+}
+
+#[tokio::test]
+async fn attack_g05_a_clock_that_jumps_empties_no_cache_and_prolongs_no_verdict() {
+    let house = House::of(PEOPLE).await;
+    let family = house.sign_in().await;
+    let verifications = || house.gate.stats().verifications;
+    house.assert_alive("transfers", &family.access, "fresh");
+    for seconds in [300, -3600, 3600, -7200, 6900] {
+        house.clock.step_wall_clock(seconds);
+        house.assert_alive("transfers", &family.access, "the jump is within its life");
+    }
+    assert_eq!(verifications(), 1, "no jump has emptied the cache");
+    // An hour back; then its life passes by the clock that cannot be set.
+    house.clock.step_wall_clock(-3600);
+    house.clock.advance(Duration::from_secs(601));
+    house.check("transfers", &family.access);
+    assert_eq!(verifications(), 2, "its age ends the verdict, and it is judged anew");
+    // What is minted now is bounded by the clock of now.
+    let next = house.refresh(&family.refresh).await.expect("refreshed");
+    house.assert_alive("transfers", &next.access, "fresh");
+    house.clock.step_wall_clock(3600 + 601);
+    house.assert_dead("transfers", &next.access, "it has ended by the wall clock");
+    house.issuer.tend_once().await;
+    let next = house.refresh(&next.refresh).await.expect("refreshed");
+    house.assert_alive("transfers", &next.access, "fresh");
 }
 
 /// [`BANK`] without the client `audit`.

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("entropy", &[]),
+    ("threads", &[]),
     // Pure: no I/O, no clock. Policy and oauth never meet.
     ("jose", &["model"]),
     ("policy", &["model", "jose"]),
@@ -58,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "revocation",
             "store",
             "audit",
+            "threads",
             // how documents of others are fetched
             "trust",
         ],
@@ -69,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "clock",
             "entropy",
+            "jose",
             "oauth",
             "issuer",
             "revocation",

@@ -150,7 +150,6 @@ async fn case_157_what_does_not_exist_is_404_in_json() {
         "/oauth2/nowhere/v1/keys",
         "/oauth2/nowhere/.well-known/openid-configuration",
         "/oauth2/%ff/v1/keys",
-        "/.well-known/oauth-authorization-server",
         "/oauth2/transfers/v1/authorize",
     ] {
         let answer = fetch(&router, path).await;

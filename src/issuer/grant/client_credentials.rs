@@ -6,13 +6,12 @@ use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::mint::{MintRequest, mint};
 use crate::oauth::access::{TokenRequestFacts, decide};
 use crate::oauth::grant::GrantType;
-use crate::oauth::minting;
 use crate::oauth::resource;
 
 pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> GrantAnswer<'a> {
     Box::pin(async move {
         let grant = GrantType::ClientCredentials;
-        minting::admit(context.client.client(), grant)?;
+        context.admit(grant)?;
         let scopes = requested_scopes(context.form)?;
         let audiences = resource::choose(&context.endpoint.server, &[], context.form.texts("resource"))?;
         let decision = decide(

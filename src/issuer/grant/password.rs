@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
-use crate::issuer::grant::person::{Opening, ask_nobody};
+use crate::issuer::grant::person::Opening;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::people::Person;
 use crate::issuer::{Note, people};
@@ -20,6 +20,7 @@ use crate::model::digest::Digest;
 use crate::model::time::Timestamp;
 use crate::oauth::error::{OAuthError, PasswordFailure};
 use crate::oauth::grant::GrantType;
+use crate::oauth::minting;
 
 /// How many attempts may fail, one after the other.
 const FAILURES_MAX: u32 = 10;
@@ -51,7 +52,11 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
             now,
         };
         let opened = opening.decide(context, note)?;
-        ask_nobody(context, opened.granted.scopes())?;
+        minting::ask_nobody(
+            &context.endpoint.server,
+            context.client.client(),
+            opened.granted.scopes(),
+        )?;
         let answer = opening.answer(context, &opened)?;
         if let Some(record) = &opened.record {
             note.set("grant_id", json!(opened.id.as_str()));
