@@ -37,7 +37,12 @@ mod tests {
     fn nice() -> i32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux");
         let (_, after_name) = stat.rsplit_once(')').expect("a name");
-        after_name.split_whitespace().nth(16).expect("a field").parse().expect("a number")
+        after_name
+            .split_whitespace()
+            .nth(16)
+            .expect("a field")
+            .parse()
+            .expect("a number")
     }
 
     #[test]

@@ -205,11 +205,12 @@ impl Issuer {
     /// revocation speaks of.
     async fn end_what_was_minted_meanwhile(&self, last: &Snapshot, next: &Snapshot) {
         let at = self.services.clock.now();
-        for principal in undeclared(&last.model, next) {
+        let before = undeclared::declared(&last.model);
+        for principal in before.iter().filter(|principal| !undeclared::works(next, principal)) {
             let revocation = principal.revocation(at);
             let event = AuditEvent {
                 kind: AuditKind::TokenRevoked,
-                ..undeclared_event(&principal, at)
+                ..undeclared_event(principal, at)
             };
             self.services.revocations.revoke(revocation.clone());
             if let Err(error) = self.services.store.store.revoke(&revocation, &event).await {

@@ -15,7 +15,6 @@
 use serde_json::json;
 
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
-use crate::issuer::revoke::dead_session;
 use crate::issuer::{Issuer, people};
 use crate::model::event::Event;
 use crate::model::id::{GrantId, Subject, UserId};
@@ -90,7 +89,10 @@ impl Issuer {
             let page = self.grants_of(which, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(sessions) };
             after = Some(last.id.clone());
-            sessions.extend(page.iter().map(|grant| dead_session(&grant.server, &grant.id, now)));
+            sessions.extend(
+                page.iter()
+                    .map(|grant| Revocation::ended_session(&grant.server, grant.id.as_str(), now)),
+            );
         }
     }
 
@@ -119,7 +121,7 @@ impl Issuer {
                 continue;
             }
             if let Some(record) = store.grant(id).await? {
-                let revocation = dead_session(&record.server, id, now);
+                let revocation = Revocation::ended_session(&record.server, id.as_str(), now);
                 store.revoke(&revocation, &event).await?;
                 self.put_in_force(revocation);
             }
