@@ -32,6 +32,8 @@ pub mod keys;
 pub mod logs;
 mod password;
 pub mod preview;
+pub mod registration;
+pub mod roles;
 pub mod schema;
 pub mod tokens;
 pub mod users;

@@ -31,6 +31,7 @@ mod issuer;
 mod listeners;
 mod reach;
 mod redact;
+mod registration;
 pub mod report;
 mod routes;
 mod scalar;
@@ -44,7 +45,7 @@ mod yaml;
 pub use report::Report;
 pub use source::Source;
 
-use crate::issuer::settings::IssuerSettings;
+use crate::issuer::settings::{IssuerSettings, RegistrationPolicy};
 use crate::model::digest::Digest;
 use crate::net::settings::Listeners;
 use crate::policy::declared::Declaration;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub trust: Vec<TrustedServerSettings>,
     /// The issuer's part; there is one if the file declares a local authorization server.
     pub issuer: Option<IssuerSettings>,
+    /// What clients may register themselves as; nobody may if there is none.
+    pub registration: Option<RegistrationPolicy>,
     /// What is seen of the process.
     pub telemetry: TelemetrySettings,
     /// The file.

@@ -10,6 +10,7 @@
 //! | `/oauth2/{id}/v1/keys` | GET | `keys` |
 //! | `/oauth2/{id}/.well-known/oauth-authorization-server`, `…/openid-configuration` | GET | `discovery` |
 //! | `/.well-known/oauth-authorization-server/oauth2/{id}`, `…/openid-configuration/…` (of the host) | GET | `discovery` |
+//! | `/oauth2/{id}/v1/clients`, `…/{client}` | GET, POST, PUT, DELETE | `registration` |
 //! | the same without `/{id}`: the management authorization server, whose issuer is the public URL | | |
 //!
 //! The listener `admin` has the management API ([`admin`]) and the endpoints of the management authorization server.
@@ -28,6 +29,7 @@ mod discovery;
 mod guard;
 mod introspect;
 mod keys;
+mod registration;
 mod reply;
 mod request;
 mod revoke;
@@ -56,11 +58,15 @@ pub fn router(issuer: Arc<Issuer>) -> Router {
 /// The router with other limits than the usual ones.
 pub fn router_with(issuer: Arc<Issuer>, limits: Limits) -> Router {
     let base = issuer.public_url().path().trim_end_matches('/').to_owned();
+    let clients = registration::routes(&base)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(Administration::new(Arc::clone(&issuer)));
     let router = of_servers(&base)
         .merge(of_management(&base))
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
-        .with_state(issuer);
+        .with_state(issuer)
+        .merge(clients);
     guarded(router, limits)
 }
 
@@ -70,7 +76,13 @@ pub fn admin_router(issuer: Arc<Issuer>, limits: Limits) -> Router {
     let tokens = of_management("")
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(Arc::clone(&issuer));
-    guarded(admin::router(Administration::new(issuer)).merge(tokens), limits)
+    let clients = registration::routes("")
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(Administration::new(Arc::clone(&issuer)));
+    guarded(
+        admin::router(Administration::new(issuer)).merge(tokens).merge(clients),
+        limits,
+    )
 }
 
 fn guarded(router: Router, limits: Limits) -> Router {

@@ -36,6 +36,7 @@ pub mod passwords;
 mod peers;
 mod people;
 pub mod preview;
+pub mod registered;
 mod revoke;
 mod secrets;
 pub mod settings;
@@ -66,6 +67,7 @@ use crate::issuer::change::Plan;
 use crate::issuer::directory::Directory;
 use crate::issuer::follow::Followed;
 use crate::issuer::peers::Peers;
+use crate::issuer::registered::Registered;
 use crate::issuer::settings::IssuerSettings;
 use crate::issuer::signing::ServerKeys;
 use crate::keys::LiveKeys;
@@ -107,6 +109,7 @@ pub struct Issuer {
     snapshot: ArcSwap<Snapshot>,
     /// Where the management API is reached; at the public URL if nothing is said.
     management_url: ArcSwapOption<Url>,
+    registered: Registered,
     /// One reload or change at a time.
     reloading: tokio::sync::Mutex<()>,
     passwords: passwords::Passwords,
@@ -238,6 +241,7 @@ impl Issuer {
             peers: Peers::new(),
             snapshot: ArcSwap::from_pointee(empty),
             management_url: ArcSwapOption::empty(),
+            registered: Registered::default(),
             reloading: tokio::sync::Mutex::new(()),
             passwords: passwords::Passwords::default(),
             followed,
@@ -352,6 +356,7 @@ impl Issuer {
         });
         match outcome {
             Ok(answer) => {
+                self.note_use(note.client.as_ref());
                 self.services
                     .audit
                     .record(note.event(self, AuditKind::AccessTokenGranted, None));
@@ -442,13 +447,13 @@ impl Snapshot {
 }
 
 impl Endpoint {
-    fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>) -> Self {
+    fn new(public_url: &Url, server: &Arc<Server>, keys: Arc<ServerKeys>, certificates: bool) -> Self {
         let issuer = metadata::issuer_of(public_url, &server.id);
-        let token_url = format!("{issuer}/v1/token");
+        let token_url = metadata::endpoint(&issuer, &server.id, "token");
         let text = |document: Value| Arc::from(document.to_string());
         Self {
-            authorization_server: text(metadata::authorization_server(&issuer, server)),
-            openid_configuration: text(metadata::openid_configuration(&issuer, server)),
+            authorization_server: text(metadata::authorization_server(&issuer, server, certificates)),
+            openid_configuration: text(metadata::openid_configuration(&issuer, server, certificates)),
             assertion_audiences: [issuer.to_string(), token_url.clone()],
             token_url,
             issuer,

@@ -178,6 +178,17 @@ impl Desk<'_> {
         speaker: Speaker,
         is_expected: impl Fn(&ManagedClient) -> bool,
     ) -> Result<Made, AdminError> {
+        self.replace(id, metadata, speaker, None, is_expected).await
+    }
+
+    async fn replace(
+        &self,
+        id: &str,
+        metadata: &Map<String, Value>,
+        speaker: Speaker,
+        token_sha256: Option<&str>,
+        is_expected: impl Fn(&ManagedClient) -> bool,
+    ) -> Result<Made, AdminError> {
         let mut shown = None;
         let client = self
             .edit_app(id, AuditKind::ClientUpdated, is_expected, |document| {
@@ -196,11 +207,39 @@ impl Desk<'_> {
                 } else {
                     next.secrets.clear();
                 }
+                if let (Some(sha256), Some(registration)) = (token_sha256, &mut next.registration) {
+                    sha256.clone_into(&mut registration.token_sha256);
+                }
                 *document = next;
                 Ok(())
             })
             .await?;
         Ok(Made { client, secret: shown })
+    }
+
+    /// The same for a client that registered itself, which gets another registration access token with it.
+    pub(super) async fn replace_registered(
+        &self,
+        id: &str,
+        metadata: &Map<String, Value>,
+        token_sha256: &str,
+        is_expected: impl Fn(&ManagedClient) -> bool,
+    ) -> Result<Made, AdminError> {
+        self.replace(id, metadata, Speaker::Itself, Some(token_sha256), is_expected)
+            .await
+    }
+
+    /// A client that was used lives on.
+    pub(super) async fn extend_registration(&self, id: &str, expires_at: i64) -> Result<(), AdminError> {
+        let edit = |document: &mut ClientDocument| {
+            if let Some(registration) = &mut document.registration {
+                registration.expires_at = Some(expires_at);
+            }
+            Ok(())
+        };
+        self.edit_app(id, AuditKind::ClientUpdated, |_| true, edit)
+            .await
+            .map(|_| ())
     }
 
     /// Activates or deactivates a client. To be what it is already changes nothing.

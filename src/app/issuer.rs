@@ -1,12 +1,15 @@
 //! Puts the issuer together with its store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::app::serving::Bound;
+use crate::admin::Administration;
+use crate::app::Bound;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
@@ -57,8 +60,10 @@ pub(super) async fn start(
     let issuer = issuer::Issuer::start(declared, services)
         .await
         .map_err(|error| told(settings, error))?;
+    issuer.allow_registration(settings.registration.clone());
     let (tended, stop) = (issuer.clone(), lifecycle.stop().soft.clone());
     lifecycle.essential("issuer", tended.tend(stop.clone()));
+    lifecycle.essential("registrations", tend_registrations(issuer.clone(), stop.clone()));
     lifecycle.essential("other nodes", issuer.clone().follow(stop));
     Ok(Some((Issuer(issuer), writing)))
 }
@@ -107,7 +112,26 @@ impl Issuer {
         let Some(declared) = &settings.issuer else {
             bail!("the new configuration mints no tokens any more; that takes a restart");
         };
-        self.0.reload(declared).await.map_err(|error| told(settings, error))
+        self.0.reload(declared).await.map_err(|error| told(settings, error))?;
+        self.0.allow_registration(settings.registration.clone());
+        Ok(())
+    }
+}
+
+/// How often clients that registered themselves are looked through.
+const LOOK_AT_REGISTRATIONS_EVERY: Duration = Duration::from_secs(600);
+
+/// Forgets registered clients that nobody uses, until it is told to stop.
+async fn tend_registrations(issuer: Arc<issuer::Issuer>, stop: CancellationToken) {
+    let administration = Administration::new(issuer);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_AT_REGISTRATIONS_EVERY) => {}
+        }
+        if let Err(error) = administration.tend_registrations().await {
+            tracing::warn!(%error, "registered clients could not be looked through; the next look is later");
+        }
     }
 }
 

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::admin::bootstrap::bootstrap;
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::Settings;
 use crate::issuer::management::SCOPES;
+use crate::net::settings::ListenAddress;
 use crate::store::open::open;
 
 /// Administer at the machine itself.
@@ -65,7 +68,7 @@ pub fn run(args: &AdminArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     })?;
     let private_key: Value = serde_json::from_str(made.private_key.expose_secret()).context("the key")?;
     let printed = json!({
-        "org_url": issuer.public_url.as_str().trim_end_matches('/'),
+        "org_url": api_url(&settings, &issuer.public_url),
         "client_id": made.client_id,
         "private_key": private_key,
         "scopes": SCOPES,
@@ -76,4 +79,17 @@ pub fn run(args: &AdminArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         "this is shown once: keep it where only the administrator reads it, and make other administrators with it"
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the management API is reached: at its listener, under the host of the public URL if that is every address.
+fn api_url(settings: &Settings, public_url: &Url) -> String {
+    let mut url = public_url.clone();
+    url.set_path("");
+    if let Some(ListenAddress::Tcp(address)) = settings.listeners.admin.as_ref().map(|admin| &admin.address) {
+        let named = address.ip().is_unspecified() || url.set_ip_host(address.ip()).is_ok();
+        if !named || url.set_port(Some(address.port())).is_err() {
+            return public_url.to_string();
+        }
+    }
+    url.as_str().trim_end_matches('/').to_owned()
 }

@@ -119,6 +119,7 @@ impl Context<'_> {
             policy,
             trust: servers.trust,
             issuer,
+            registration: file.registration.as_ref().map(|file| self.registration(file)),
             telemetry,
             source_path: PathBuf::new(),
             version: String::new(),

@@ -45,10 +45,29 @@ shapes! {
         users: Option<Vec<UserFile>>,
         /// The client apps of the local authorization servers.
         clients: Option<Vec<ClientFile>>,
+        /// Clients that register themselves (RFC 7591). Default: none may, but those that an administrator registers.
+        registration: Option<RegistrationFile>,
         /// The authorization servers: local ones mint tokens here; those with an `issuer` are external and only verified.
         authorization_servers: Option<Vec<ServerFile>>,
         /// The APIs: groups of endpoints offered together, with what each route needs.
         apis: Option<Vec<ApiFile>>,
+    }
+
+    /// Which clients may register themselves, at `/oauth2/v1/clients` and at `/v1/clients` of a server.
+    RegistrationFile {
+        /// Whether anybody may, without an initial access token from an administrator. Default: false.
+        open: Option<bool>,
+        /// The grant types that they may use. Default: `authorization_code` and `refresh_token`.
+        grants: Option<Vec<Located<String>>>,
+        /// How they may authenticate. Default: `none`, `client_secret_basic`, `client_secret_post`, `private_key_jwt`.
+        authentication: Option<Vec<Located<String>>>,
+        /// How many of them there may be. Default: 1000.
+        clients_max: Option<Count>,
+        /// One that has been used for no token for so long is deleted. Default: 90d.
+        unused_for: Option<Located<Period>>,
+        /// A public client that registers the same software and redirect URIs again within this time gets the same identifier.
+        /// Default: 1h.
+        same_within: Option<Located<Period>>,
     }
 
     /// Where the process listens.

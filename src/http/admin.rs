@@ -27,6 +27,7 @@ pub(super) mod paging;
 mod policies;
 mod preview;
 pub(super) mod request;
+mod roles;
 mod rules;
 mod scopes;
 pub(super) mod seat;
@@ -40,7 +41,7 @@ use axum::middleware::from_fn;
 use crate::admin::Administration;
 use crate::http::admin::error::ApiError;
 
-/// Everything below `/api/v1`.
+/// Everything below `/api/v1`, and the roles of clients.
 pub(super) fn router(administration: Administration) -> Router {
     servers()
         .merge(people())
@@ -70,6 +71,7 @@ pub(super) fn people() -> Router<Administration> {
         .merge(grants::routes())
         .merge(groups::routes())
         .merge(logs::routes())
+        .merge(roles::routes())
         .merge(users::routes())
 }
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod clients;
 mod documents;
+mod people;
 mod revoke;
 mod token;
 

@@ -29,6 +29,9 @@ pub(super) async fn answer(State(issuer): State<Arc<Issuer>>, server: ServerName
                     body[name] = json!(token.expose_secret());
                 }
             }
+            if let Some(kind) = answer.issued_token_type {
+                body["issued_token_type"] = json!(kind);
+            }
             let mut response = reply::document(StatusCode::OK, body.to_string());
             reply::dpop_nonce(&mut response, answer.dpop_nonce.as_deref());
             response

@@ -321,17 +321,22 @@ impl Plan {
         );
         model.servers.insert(management.id.clone(), management);
 
+        let needs_certificates = model.needs_certificates();
         let mut servers = HashMap::with_capacity(model.servers.len());
         for (id, server) in &model.servers {
             let known = last.servers.get(id);
-            let same = known.filter(|known| Arc::ptr_eq(&known.server, server) && self.public_url == last.public_url);
+            let same = known.filter(|known| {
+                Arc::ptr_eq(&known.server, server)
+                    && self.public_url == last.public_url
+                    && needs_certificates == last.needs_certificates
+            });
             let endpoint = same.map_or_else(
                 || {
                     let keys = known.map_or_else(
                         || Arc::new(ServerKeys::new(id.clone())),
                         |known| Arc::clone(&known.keys),
                     );
-                    Arc::new(Endpoint::new(&self.public_url, server, keys))
+                    Arc::new(Endpoint::new(&self.public_url, server, keys, needs_certificates))
                 },
                 Arc::clone,
             );
@@ -339,7 +344,7 @@ impl Plan {
         }
         Snapshot {
             public_url: self.public_url,
-            needs_certificates: model.needs_certificates(),
+            needs_certificates,
             model,
             servers,
             declared: self.declared,

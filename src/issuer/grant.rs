@@ -4,9 +4,11 @@
 mod authorization_code;
 mod client_credentials;
 mod device_code;
+mod jwt_bearer;
 mod password;
 pub(super) mod person;
 mod refresh;
+mod token_exchange;
 
 pub use device_code::DeviceAnswer;
 
@@ -69,7 +71,9 @@ pub(super) async fn answer(
         GrantType::AuthorizationCode => authorization_code::answer(&context, note).await,
         GrantType::Password => password::answer(&context, note).await,
         GrantType::DeviceCode => device_code::answer(&context, note).await,
-        GrantType::Implicit | GrantType::TokenExchange | GrantType::JwtBearer => Err(OAuthError::UnsupportedGrantType),
+        GrantType::TokenExchange => token_exchange::answer(&context, note).await,
+        GrantType::JwtBearer => jwt_bearer::answer(&context, note).await,
+        GrantType::Implicit => Err(OAuthError::UnsupportedGrantType),
     };
     answer.map(|answer| TokenAnswer {
         dpop_nonce: dpop::nonce(issuer, endpoint).filter(|_| !request.dpop.is_empty()),

@@ -16,6 +16,8 @@ use crate::model::secret::Secret;
 use crate::oauth::access::AccessDenial;
 use crate::oauth::client::Client;
 use crate::oauth::error::{AuthenticationFailure, OAuthError};
+use crate::oauth::refresh::{GrantRecord, Presented, RefreshToken, present};
+use crate::revocation::Life;
 
 /// The media type of a signed answer (RFC 9701 section 4).
 pub const INTROSPECTION_JWT: &str = "application/token-introspection+jwt";
@@ -64,9 +66,12 @@ async fn answer(
     }
     // `token_type_hint` only says where to look first (RFC 7662 section 2.1).
     let token = form.text("token").ok_or(OAuthError::MissingParameter("token"))?;
-    let known = living::access_token(issuer, snapshot, endpoint, token)
-        .filter(|token| may_know(caller.client(), token))
-        .map(|token| describe(&token));
+    let known = match RefreshToken::parse(token) {
+        Some(token) => refresh_token(issuer, endpoint, caller.client(), &token).await?,
+        None => living::access_token(issuer, snapshot, endpoint, token)
+            .filter(|token| may_know(caller.client(), token))
+            .map(|token| describe(&token)),
+    };
     let document = Value::Object(known.unwrap_or_else(inactive));
     if !request.accept.is_some_and(wants_jwt) {
         return Ok(IntrospectionAnswer::Json(document));
@@ -104,6 +109,65 @@ fn describe(token: &LivingToken) -> Map<String, Value> {
     let token_type = if is_dpop { "DPoP" } else { "Bearer" };
     document.insert("token_type".to_owned(), json!(token_type));
     document
+}
+
+/// A living refresh token of this very client; nothing is told of any other, nor is one used up by being asked about.
+async fn refresh_token(
+    issuer: &Issuer,
+    endpoint: &Endpoint,
+    caller: &Client,
+    token: &RefreshToken,
+) -> Result<Option<Map<String, Value>>, OAuthError> {
+    let store = &issuer.services.store;
+    let message = RefreshToken::message(token.grant(), token.shown());
+    if !token.matches(&store.sealing.mac(RefreshToken::PURPOSE, &message)) {
+        return Ok(None);
+    }
+    let record = store.store.grant(token.grant()).await.map_err(OAuthError::internal)?;
+    let is_own = |record: &GrantRecord| record.server == endpoint.server.id && record.client == caller.id;
+    let Some(record) = record.filter(is_own) else {
+        return Ok(None);
+    };
+    let presented = present(
+        &record,
+        token.shown(),
+        issuer.services.clock.now(),
+        caller.options.refresh,
+    );
+    let life = Life {
+        server: &record.server,
+        jti: None,
+        session: Some(record.id.as_str()),
+        subject: Some(&record.subject),
+        client: Some(&record.client),
+        kid: None,
+        issued_at: Some(record.created_at),
+    };
+    // One that has a successor is spent, although its client may still be told the successor for a moment.
+    if presented != Presented::Current || issuer.services.revocations.dead(&life).is_some() {
+        return Ok(None);
+    }
+    let mut document = Map::from_iter([
+        ("active".to_owned(), json!(true)),
+        ("token_type".to_owned(), json!("refresh_token")),
+        ("iss".to_owned(), json!(endpoint.issuer.as_str())),
+        ("client_id".to_owned(), json!(record.client.as_str())),
+        ("sub".to_owned(), json!(record.subject.as_str())),
+        ("scope".to_owned(), json!(record.scopes.to_string())),
+        ("sid".to_owned(), json!(record.id.as_str())),
+        ("iat".to_owned(), json!(record.rotated_at.unix_seconds())),
+        (
+            "exp".to_owned(),
+            json!(record.expires_at.min(record.idle_expires_at).unix_seconds()),
+        ),
+    ]);
+    if let Some(user) = &record.user {
+        document.insert("uid".to_owned(), json!(user.as_str()));
+    }
+    if let Some(binding) = &record.binding {
+        document.insert("cnf".to_owned(), binding.confirmation());
+    }
+    Ok(Some(document))
 }
 
 fn inactive() -> Map<String, Value> {

@@ -37,6 +37,8 @@ pub struct TokenAnswer {
     pub refresh_token: Option<Secret<String>>,
     /// The ID token, where `openid` is granted (OIDC Core section 3.1.3.3).
     pub id_token: Option<Secret<String>>,
+    /// What kind of token an exchange has given (RFC 8693 section 2.2.1).
+    pub issued_token_type: Option<&'static str>,
     /// The key that it is bound to: by DPoP, its `token_type` is `DPoP`.
     pub binding: Option<KeyBinding>,
     /// The nonce for the next DPoP proof, where the server asks for one.
@@ -162,8 +164,8 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
                 beside: (access_token.expose_secret(), signer.algorithm()),
                 custom: minting::custom_claims(&minting, ClaimPlace::IdToken)?,
             };
-            let signed = signer.sign(ID_TOKEN_TYPE, &token.claims());
-            Some(signed.map_err(OAuthError::internal)?)
+            let id_token = signer.sign(ID_TOKEN_TYPE, &token.claims());
+            Some(id_token.map_err(OAuthError::internal)?)
         }
         _ => None,
     };
@@ -173,6 +175,7 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
         scope: granted.scopes().to_string(),
         refresh_token: None,
         id_token,
+        issued_token_type: None,
         binding: request.binding,
         dpop_nonce: None,
     })

@@ -109,7 +109,11 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
     if !is_alive && services.revocations.dead(&life_of(end.server, end.id, now)).is_some() {
         return Ok(());
     }
-    let revocation = Revocation::ended_session(end.server, end.id.as_str(), now);
+    let reached = reached_by(&issuer.snapshot.load(), end.server);
+    let revocations: Vec<Revocation> = reached
+        .iter()
+        .map(|server| Revocation::ended_session(server, end.id.as_str(), now))
+        .collect();
     let mut event = AuditEvent {
         at: now,
         kind: end.kind,
@@ -125,13 +129,33 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
     };
     event.detail["grant_id"] = json!(end.id.as_str());
     let which = GrantSelector::One(end.id.clone());
-    let (revocations, events) = (std::slice::from_ref(&revocation), std::slice::from_ref(&event));
-    let stored = store.revoke_grants(&which, now, revocations, events).await;
+    let stored = store
+        .revoke_grants(&which, now, &revocations, std::slice::from_ref(&event))
+        .await;
     stored.map_err(OAuthError::internal)?;
-    services.revocations.revoke(revocation);
+    for revocation in revocations {
+        services.revocations.revoke(revocation);
+    }
     crate::audit::log(&event);
     services.events.record(&Event::Revoked { kind: "session" });
     Ok(())
+}
+
+/// Where tokens of a server's grants may live: there, and wherever they may have been exchanged to (RFC 8693), over
+/// however many servers. A token of an exchange has the `sid` of the one that it came of.
+fn reached_by(snapshot: &Snapshot, server: &AuthorizationServerId) -> Vec<AuthorizationServerId> {
+    let mut reached = vec![server.clone()];
+    let mut next = 0;
+    while let Some(source) = reached.get(next).cloned() {
+        next += 1;
+        for (id, endpoint) in &snapshot.servers {
+            let mut associated = endpoint.server.options.associated_servers.iter();
+            if associated.any(|associated| associated.value == source) && !reached.contains(id) {
+                reached.push(id.clone());
+            }
+        }
+    }
+    reached
 }
 
 fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestamp) -> Life<'a> {

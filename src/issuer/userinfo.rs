@@ -6,13 +6,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::issuer::{Endpoint, Failure, FormRequest, Issuer, Note, Snapshot, dpop, people};
-use crate::jose::sign::SigningKey;
-use crate::jose::unverified::Unverified;
-use crate::jose::verify::{Claims, Expectations, TokenTypes, verify};
+use crate::issuer::{Endpoint, Failure, FormRequest, Issuer, Note, Snapshot, dpop, living, people};
+use crate::jose::verify::Claims;
 use crate::model::digest::Digest;
-use crate::model::id::{ClientId, GrantId, UserId};
-use crate::model::scope::{Scope, ScopeSet};
+use crate::model::id::{GrantId, UserId};
+use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
 use crate::oauth::access::AccessDenial;
 use crate::oauth::claims::{self, ClaimFacts, ClaimUser};
@@ -22,11 +20,6 @@ use crate::oauth::grant::GrantType;
 use crate::oauth::metadata;
 use crate::oauth::refresh::{KeyBinding, began_by};
 use crate::oauth::standard_claims::standard_claims;
-use crate::oauth::token::ACCESS_TOKEN_TYPE;
-use crate::revocation::Life;
-
-/// How far the clocks of our own nodes may be apart.
-const LEEWAY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How the access token was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +59,14 @@ async fn answer(
 ) -> Result<Map<String, Value>, OAuthError> {
     let now = issuer.services.clock.now();
     let (scheme, token) = shown(request)?;
-    let claims = alive(issuer, endpoint, &token, now)?;
+    let living = living::access_token(issuer, snapshot, endpoint, &token).ok_or(BearerProblem::Invalid)?;
+    let claims = living.claims();
     let text = |name: &str| claims.map.get(name).and_then(Value::as_str);
-    let client = text("cid").and_then(|id| snapshot.model.clients.get(id));
+    let client = snapshot.model.clients.get(living.client());
     let client = client.ok_or(BearerProblem::Invalid)?;
     note.client = Some(client.id.clone());
-    prove(issuer, endpoint, method, request, scheme, &token, &claims, now).await?;
-    let scopes = scopes(&claims);
+    prove(issuer, endpoint, method, request, scheme, &token, claims, now).await?;
+    let scopes = ScopeSet::parse(&living.scope()).map_err(|_| BearerProblem::Invalid)?;
     if !scopes.iter().any(|scope| scope.as_str() == "openid") {
         return Err(BearerProblem::Scope("openid").into());
     }
@@ -94,6 +88,7 @@ async fn answer(
         }),
     };
     let mut told = standard_claims(&scopes, &person.login, &person.groups, &person.profile);
+    told.extend(claims::overflowing(&endpoint.server.claims, &facts)?);
     told.extend(claims::evaluate(&endpoint.server.claims, ClaimPlace::Userinfo, &facts)?);
     // OIDC Core section 5.3.2: the `sub` of the ID token.
     told.insert("sub".to_owned(), json!(person.id.as_str()));
@@ -134,42 +129,6 @@ fn is_form(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// The claims of a token of this server that is alive.
-fn alive(issuer: &Issuer, endpoint: &Endpoint, token: &str, now: Timestamp) -> Result<Claims, OAuthError> {
-    let invalid = |_| BearerProblem::Invalid;
-    let unverified = Unverified::parse(token).map_err(|_| BearerProblem::Invalid)?;
-    let expectations = Expectations {
-        issuer: &endpoint.issuer,
-        audiences: &endpoint.server.audiences(),
-        algorithms: &SigningKey::ALGORITHMS,
-        token_types: &TokenTypes::Only(vec![ACCESS_TOKEN_TYPE.to_owned()]),
-        leeway: LEEWAY,
-        now,
-    };
-    let claims = verify(&unverified, &endpoint.keys.live().load(), &expectations)
-        .map_err(invalid)?
-        .into_inner();
-    // The leeway is for clocks that are behind; ours knows when a token of ours has expired.
-    if now >= claims.expires_at {
-        return Err(BearerProblem::Invalid.into());
-    }
-    let client = claims.map.get("cid").and_then(Value::as_str);
-    let client = client.and_then(|id| ClientId::parse(id).ok());
-    let life = Life {
-        server: &endpoint.server.id,
-        jti: claims.jti.as_ref(),
-        session: claims.map.get("sid").and_then(Value::as_str),
-        subject: claims.subject.as_ref(),
-        client: client.as_ref(),
-        kid: claims.kid.as_ref(),
-        issued_at: claims.issued_at,
-    };
-    if issuer.services.revocations.dead(&life).is_some() {
-        return Err(BearerProblem::Invalid.into());
-    }
-    Ok(claims)
-}
-
 /// A token that is bound to a key comes with the proof of it; one that is not comes as what it is.
 #[expect(
     clippy::too_many_arguments,
@@ -204,17 +163,5 @@ async fn prove(
         Ok(())
     } else {
         Err(BearerProblem::Unproven.into())
-    }
-}
-
-/// The scopes of a token of ours, in either profile.
-fn scopes(claims: &Claims) -> ScopeSet {
-    match (claims.map.get("scope"), claims.map.get("scp")) {
-        (Some(Value::String(text)), _) => ScopeSet::parse(text).unwrap_or_default(),
-        (_, Some(Value::Array(list))) => list
-            .iter()
-            .filter_map(|scope| Scope::parse(scope.as_str()?).ok())
-            .collect(),
-        _ => ScopeSet::default(),
     }
 }

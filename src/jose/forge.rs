@@ -64,6 +64,39 @@ pub(crate) fn forge_mac(secret: &[u8], header: &str, payload: &str) -> String {
     format!("{input}.{}", encode(tag))
 }
 
+/// A JWS of this HMAC algorithm.
+pub(crate) fn forge_mac_by(algorithm: Algorithm, secret: &[u8], payload: &str) -> String {
+    let hash = match algorithm {
+        Algorithm::Hs384 => hmac::HMAC_SHA384,
+        Algorithm::Hs512 => hmac::HMAC_SHA512,
+        _ => hmac::HMAC_SHA256,
+    };
+    let header = format!(r#"{{"alg":"{}"}}"#, algorithm.as_str());
+    let input = format!("{}.{}", encode(header), encode(payload));
+    let tag = hmac::sign(&hmac::Key::new(hash, secret), input.as_bytes());
+    format!("{input}.{}", encode(tag))
+}
+
+/// Header and payload as they are given, signed by an RSA key with any RSA algorithm: also those that we do not sign with.
+pub(crate) fn forge_rsa(key: &SigningKey, algorithm: Algorithm, header: &str, payload: &str) -> String {
+    use aws_lc_rs::signature::{self, RsaEncoding, RsaKeyPair};
+    let padding: &'static dyn RsaEncoding = match algorithm {
+        Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
+        Algorithm::Rs512 => &signature::RSA_PKCS1_SHA512,
+        Algorithm::Ps256 => &signature::RSA_PSS_SHA256,
+        Algorithm::Ps384 => &signature::RSA_PSS_SHA384,
+        Algorithm::Ps512 => &signature::RSA_PSS_SHA512,
+        _ => &signature::RSA_PKCS1_SHA256,
+    };
+    let pair = RsaKeyPair::from_pkcs8(key.to_pkcs8().expose_secret()).expect("an RSA key");
+    let input = format!("{}.{}", encode(header), encode(payload));
+    let mut made = vec![0; pair.public_modulus_len()];
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    pair.sign(padding, &random, input.as_bytes(), &mut made)
+        .expect("the library signs");
+    format!("{input}.{}", encode(made))
+}
+
 /// The header that the key writes itself.
 pub(super) fn header_of(key: &SigningKey) -> String {
     format!(

@@ -256,7 +256,8 @@ impl Approved {
     #[must_use]
     pub fn read(payload: &Value) -> Option<Self> {
         let kept = Kept::deserialize(payload).ok()?;
-        let digest = |text: String| Challenge::from_base64url(&text);
+        let challenge = |text: &str| Challenge::from_base64url(text).ok_or(());
+        let digest = |text: &str| Digest::from_base64url(text).ok_or(());
         Some(Self {
             request: Pending {
                 server: AuthorizationServerId::parse(&kept.server).ok()?,
@@ -267,19 +268,12 @@ impl Approved {
                 resources: kept.resources,
                 nonce: kept.nonce,
                 // SECURITY: what is there and cannot be read must not become "not there".
-                challenge: read_optional(kept.challenge, digest)?,
-                dpop_key: read_optional(kept.dpop_key, |text| Digest::from_base64url(&text))?,
+                challenge: kept.challenge.map(|text| challenge(&text)).transpose().ok()?,
+                dpop_key: kept.dpop_key.map(|text| digest(&text)).transpose().ok()?,
             },
             approval: kept.approval.read()?,
             expires_at: Timestamp::from_unix_seconds(kept.expires_at),
         })
-    }
-}
-
-fn read_optional<T>(text: Option<String>, read: impl Fn(String) -> Option<T>) -> Option<Option<T>> {
-    match text {
-        None => Some(None),
-        Some(text) => read(text).map(Some),
     }
 }
 

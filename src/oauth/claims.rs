@@ -11,6 +11,10 @@
 //! that cannot be computed for another reason fails the request: there is no half token (case 106).
 //! A claim that asks for `user` is absent from a token without one (case 081).
 //!
+//! A *list* that is too large for a token (somebody is in thousands of groups) fails nothing and is not cut: the
+//! token says where the list is, as a distributed claim (OpenID Connect Core section 5.6.2), and userinfo has it
+//! whole (case 107).
+//!
 //! The expression's length and nesting are bounded when it is read: the interpreter has no limit of
 //! its own, and its parser works by recursion.
 
@@ -47,8 +51,9 @@ pub const CLAIM_BYTES_MAX: usize = 4096;
 /// The variables that an expression may name.
 pub const VARIABLES: [&str; 4] = ["client", "grant", "scopes", "user"];
 
-/// Claims that say what the token is and whom it speaks for. Only the issuer sets them.
-pub const RESERVED: [&str; 31] = [
+/// Claims that say what the token is and whom it speaks for. Only the issuer sets them. (`may_act`, by which a server
+/// says who may act for a user, is a claim like others: RFC 8693 section 4.4.)
+pub const RESERVED: [&str; 30] = [
     "acr",
     "act",
     "amr",
@@ -67,7 +72,6 @@ pub const RESERVED: [&str; 31] = [
     "idp",
     "iss",
     "jti",
-    "may_act",
     "nbf",
     "nonce",
     "s_hash",
@@ -215,7 +219,7 @@ impl Expression {
         })
     }
 
-    /// The value, or `None` where it is absent.
+    /// The value, or `None` where it is absent. How large it is is the caller's matter.
     fn evaluate(&self, context: &Context<'_, '_>, has_user: bool) -> Result<Option<Value>, &'static str> {
         if self.names_user && !has_user {
             return Ok(None);
@@ -229,11 +233,25 @@ impl Expression {
         if value.is_null() {
             return Ok(None);
         }
-        if value.to_string().len() > CLAIM_BYTES_MAX {
-            return Err("the value is larger than 4096 bytes");
-        }
         Ok(Some(value))
     }
+}
+
+/// The claim that names the lists that a token is too small for (OIDC Core section 5.6.2).
+pub const CLAIM_NAMES: &str = "_claim_names";
+
+/// The source that [`CLAIM_NAMES`] refers to: the userinfo endpoint.
+pub const CLAIM_SOURCE: &str = "userinfo";
+
+/// The lists that a token is too small for, whole: what userinfo tells beside its own claims.
+///
+/// # Errors
+/// [`ClaimFailure`] names the first claim that could not be computed.
+pub fn overflowing(claims: &[Claim], facts: &ClaimFacts<'_>) -> Result<Map<String, Value>, ClaimFailure> {
+    let of_tokens = claims.iter().filter(|claim| claim.place != ClaimPlace::Userinfo);
+    let mut values = values(of_tokens, facts)?;
+    values.retain(|_, value| value.is_array() && is_too_large(value));
+    Ok(values)
 }
 
 /// The custom claims of one document.
@@ -245,10 +263,44 @@ pub fn evaluate(
     place: ClaimPlace,
     facts: &ClaimFacts<'_>,
 ) -> Result<Map<String, Value>, ClaimFailure> {
+    let mut values = values(claims.iter().filter(|claim| claim.place == place), facts)?;
+    if place == ClaimPlace::Userinfo {
+        // An answer has room that a header has not.
+        return Ok(values);
+    }
+    let too_large: Vec<String> = values
+        .iter()
+        .filter(|(_, value)| is_too_large(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut elsewhere = Map::new();
+    for name in too_large {
+        if values.remove(&name).is_some_and(|value| value.is_array()) {
+            elsewhere.insert(name, json!(CLAIM_SOURCE));
+        } else {
+            return Err(ClaimFailure {
+                claim: name,
+                problem: "the value is larger than 4096 bytes",
+            });
+        }
+    }
+    if !elsewhere.is_empty() {
+        values.insert(CLAIM_NAMES.to_owned(), Value::Object(elsewhere));
+    }
+    Ok(values)
+}
+
+fn is_too_large(value: &Value) -> bool {
+    value.to_string().len() > CLAIM_BYTES_MAX
+}
+
+/// The values of these claims, as far as their scopes were granted.
+fn values<'c>(
+    claims: impl Iterator<Item = &'c Claim>,
+    facts: &ClaimFacts<'_>,
+) -> Result<Map<String, Value>, ClaimFailure> {
     let mut values = Map::new();
     let mut wanted = claims
-        .iter()
-        .filter(|claim| claim.place == place)
         .filter(|claim| claim.scopes.is_empty() || claim.scopes.iter().any(|scope| facts.scopes.contains(scope)))
         .peekable();
     if wanted.peek().is_none() {

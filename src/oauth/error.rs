@@ -8,6 +8,7 @@
 //! keeps 401 for `invalid_client`.
 
 mod bearer;
+mod exchange;
 mod grant;
 
 use crate::jose::dpop::ProofError;
@@ -20,7 +21,8 @@ use crate::oauth::request::MalformedRequest;
 use crate::oauth::resource::InvalidTarget;
 
 pub use bearer::BearerProblem;
-pub use grant::{CodeFailure, GrantFailure, PasswordFailure, RefreshFailure};
+pub use exchange::ExchangeProblem;
+pub use grant::{AssertionFailure, CodeFailure, GrantFailure, PasswordFailure, RefreshFailure};
 
 /// The `error` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +133,9 @@ pub enum OAuthError {
     /// A parameter of PKCE is malformed.
     #[error(transparent)]
     Pkce(#[from] InvalidPkce),
+    /// The tokens cannot be exchanged.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeProblem),
     /// What the client shows as its grant does not count.
     #[error(transparent)]
     Grant(GrantFailure),
@@ -311,14 +316,13 @@ impl OAuthError {
             | Self::CertificateMissing
             | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
+            Self::Exchange(_) => E::InvalidRequest,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
             Self::Device(DeviceProblem::TooFast) => E::SlowDown,
-            Self::Device(DeviceProblem::Refused) => E::AccessDenied,
             Self::Device(DeviceProblem::Expired) => E::ExpiredToken,
             Self::Bearer(BearerProblem::Missing | BearerProblem::Invalid | BearerProblem::Unproven) => E::InvalidToken,
             Self::Bearer(BearerProblem::Scope(_)) => E::InsufficientScope,
-            Self::Busy => E::TemporarilyUnavailable,
             Self::Dpop(_) => E::InvalidDpopProof,
             Self::DpopNonce => E::UseDpopNonce,
             Self::ClientAuthentication(_) | Self::Access(AccessDenial::UnknownClient) => E::InvalidClient,
@@ -335,13 +339,14 @@ impl OAuthError {
                 | AccessDenial::NoScope,
             ) => E::InvalidScope,
             Self::Access(AccessDenial::ConsentRequired(_)) => E::ConsentRequired,
-            Self::Access(
+            Self::Device(DeviceProblem::Refused)
+            | Self::Access(
                 AccessDenial::UserNotActive
                 | AccessDenial::UserNotAssigned
                 | AccessDenial::NoMatchingPolicy
                 | AccessDenial::ScopeDenied(_),
             ) => E::AccessDenied,
-            Self::Overtaken => E::TemporarilyUnavailable,
+            Self::Busy | Self::Overtaken => E::TemporarilyUnavailable,
             Self::Access(AccessDenial::UnknownServer) | Self::Claim(_) | Self::Internal(_) => E::ServerError,
         }
     }
@@ -354,6 +359,7 @@ impl OAuthError {
             Self::MissingParameter(_) => "missing_parameter",
             Self::InvalidTarget(problem) => problem.error_code(),
             Self::Pkce(problem) => problem.error_code(),
+            Self::Exchange(problem) => problem.error_code(),
             Self::Grant(failure) => failure.error_code(),
             Self::Device(DeviceProblem::Pending) => "authorization_pending",
             Self::Device(DeviceProblem::TooFast) => "slow_down",
@@ -426,6 +432,7 @@ impl OAuthError {
             | Self::MalformedScope(_)
             | Self::ScopeNotGranted(_)
             | Self::Pkce(_)
+            | Self::Exchange(_)
             | Self::Grant(_)
             | Self::Device(_)
             | Self::Bearer(_)
@@ -471,6 +478,12 @@ impl From<CodeFailure> for OAuthError {
 
 impl From<PasswordFailure> for OAuthError {
     fn from(failure: PasswordFailure) -> Self {
+        Self::Grant(failure.into())
+    }
+}
+
+impl From<AssertionFailure> for OAuthError {
+    fn from(failure: AssertionFailure) -> Self {
         Self::Grant(failure.into())
     }
 }

@@ -10,13 +10,18 @@ use url::Url;
 use crate::jose::alg::Algorithm;
 use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::oauth::access::Server;
+use crate::oauth::client::SharedSecrets;
+use crate::oauth::declared::AuthenticationMethod;
 use crate::oauth::grant::GrantType;
 
-/// The grants that work from beginning to end. Those that need a page on which a person signs in follow with it.
-pub const GRANTS: [GrantType; 3] = [
+/// The grants that the token endpoint answers and that a client has a way to. (The codes of `authorization_code` come
+/// from sign-in pages, which are not there yet.)
+pub const GRANTS: [GrantType; 5] = [
     GrantType::ClientCredentials,
-    GrantType::Password,
     GrantType::RefreshToken,
+    GrantType::Password,
+    GrantType::TokenExchange,
+    GrantType::JwtBearer,
 ];
 
 /// What DPoP proofs may be signed with: every asymmetric algorithm but RSASSA-PKCS1-v1_5, which FAPI 2.0 rules out.
@@ -55,9 +60,38 @@ pub fn endpoint(issuer: &Issuer, server: &AuthorizationServerId, path: &str) -> 
     format!("{issuer}{below}/v1/{path}")
 }
 
-/// The RFC 8414 document.
+/// How a client may prove itself at this server. With a certificate only while the listener asks for one.
+fn authentication_methods(certificates: bool) -> Vec<&'static str> {
+    let needs_certificate = |method: &AuthenticationMethod| {
+        matches!(
+            method,
+            AuthenticationMethod::TlsClientAuth | AuthenticationMethod::SelfSignedTlsClientAuth
+        )
+    };
+    AuthenticationMethod::ALL
+        .into_iter()
+        .filter(|method| certificates || !needs_certificate(method))
+        .map(AuthenticationMethod::as_str)
+        .collect()
+}
+
+/// The grants that some rule of the server gives: no other one can ever succeed here.
+fn grants(server: &Server) -> Vec<&'static str> {
+    let is_given = |grant: &GrantType| {
+        let rules = server.policies.iter().flat_map(|policy| &policy.rules);
+        rules.into_iter().any(|rule| rule.grants.contains(grant))
+            && (*grant != GrantType::JwtBearer || !server.trusted_issuers.is_empty())
+    };
+    GRANTS.into_iter().filter(is_given).map(GrantType::wire_name).collect()
+}
+
+fn names(algorithms: impl IntoIterator<Item = Algorithm>) -> Vec<&'static str> {
+    algorithms.into_iter().map(Algorithm::as_str).collect()
+}
+
+/// The RFC 8414 document. `certificates` says whether clients can show certificates (RFC 8705).
 #[must_use]
-pub fn authorization_server(issuer: &Issuer, server: &Server) -> Value {
+pub fn authorization_server(issuer: &Issuer, server: &Server, certificates: bool) -> Value {
     let at = |path: &str| endpoint(issuer, &server.id, path);
     let public: Vec<&str> = server
         .scopes
@@ -65,25 +99,35 @@ pub fn authorization_server(issuer: &Issuer, server: &Server) -> Value {
         .filter(|(_, info)| info.metadata)
         .map(|(scope, _)| scope.as_str())
         .collect();
-    let methods = ["client_secret_basic", "client_secret_post"];
+    let methods = authentication_methods(certificates);
+    // Who asks about tokens has to prove who it is: a public client cannot.
+    let proving: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
+    let signing = names(Algorithm::ASYMMETRIC.into_iter().chain(SharedSecrets::ALGORITHMS));
     json!({
         "issuer": issuer.as_str(),
         "token_endpoint": at("token"),
         "jwks_uri": at("keys"),
         "revocation_endpoint": at("revoke"),
+        "introspection_endpoint": at("introspect"),
         "scopes_supported": public,
         "response_types_supported": [],
-        "grant_types_supported": GRANTS.map(GrantType::wire_name),
+        "grant_types_supported": grants(server),
         "token_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": signing,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": signing,
+        "introspection_endpoint_auth_methods_supported": proving,
+        "introspection_endpoint_auth_signing_alg_values_supported": signing,
+        "introspection_signing_alg_values_supported": names([server.algorithm]),
+        "dpop_signing_alg_values_supported": names(DPOP_ALGORITHMS),
+        "tls_client_certificate_bound_access_tokens": certificates,
     })
 }
 
 /// The OpenID Connect document: the same, with what OpenID Connect Discovery section 3 adds.
 #[must_use]
-pub fn openid_configuration(issuer: &Issuer, server: &Server) -> Value {
-    let mut document = authorization_server(issuer, server);
-    document["userinfo_endpoint"] = json!(endpoint(issuer, &server.id, "userinfo"));
+pub fn openid_configuration(issuer: &Issuer, server: &Server, certificates: bool) -> Value {
+    let mut document = authorization_server(issuer, server, certificates);
     document["subject_types_supported"] = json!(["public"]);
     document["id_token_signing_alg_values_supported"] = json!([server.algorithm.as_str()]);
     document

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::id::{Issuer, Jti, Subject};
 use crate::model::scope::{Scope, ScopeSet};
@@ -16,6 +16,7 @@ use crate::oauth::client::Client;
 use crate::oauth::declared::{ClaimPlace, Consent};
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::metadata;
 use crate::oauth::refresh::KeyBinding;
 use crate::oauth::request::{MalformedRequest, SCOPE_BYTES_MAX};
 use crate::oauth::token::{AccessToken, TokenSession};
@@ -106,7 +107,15 @@ pub fn custom_claims(minting: &Minting<'_>, place: ClaimPlace) -> Result<Map<Str
             profile: user.profile,
         }),
     };
-    Ok(claims::evaluate(&minting.server.claims, place, &facts)?)
+    let mut values = claims::evaluate(&minting.server.claims, place, &facts)?;
+    if values.contains_key(claims::CLAIM_NAMES) {
+        let endpoint = metadata::endpoint(minting.issuer, &minting.server.id, "userinfo");
+        values.insert(
+            "_claim_sources".to_owned(),
+            json!({ claims::CLAIM_SOURCE: { "endpoint": endpoint } }),
+        );
+    }
+    Ok(values)
 }
 
 /// Reads a `scope` as a token request has it; `None` if it names none.

@@ -71,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "clock",
             "entropy",
+            "jose",
             "oauth",
             "issuer",
             "revocation",

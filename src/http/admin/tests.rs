@@ -1,6 +1,8 @@
 //! What all resources of the management API share, against a router of two paths.
 
 pub(in crate::http) mod house;
+mod people;
+mod registration;
 mod servers;
 
 use axum::Router;

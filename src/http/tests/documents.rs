@@ -19,16 +19,60 @@ async fn case_147_both_documents_stand_at_every_url_shape_and_name_their_issuer(
             ("token_endpoint", "token"),
             ("jwks_uri", "keys"),
             ("revocation_endpoint", "revoke"),
+            ("introspection_endpoint", "introspect"),
         ] {
             assert_eq!(body[name], format!("{issuer}/v1/{path}"));
         }
-        assert_eq!(
-            body["grant_types_supported"],
-            json!(["client_credentials", "password", "refresh_token"])
-        );
-        assert_eq!(
-            body["token_endpoint_auth_methods_supported"],
-            json!(["client_secret_basic", "client_secret_post"])
+        let proving = json!([
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "private_key_jwt"
+        ]);
+        let mut methods = proving.clone();
+        methods.as_array_mut().expect("a list").insert(0, json!("none"));
+        let signing = json!([
+            "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"
+        ]);
+        for (name, expected) in [
+            ("grant_types_supported", json!(["client_credentials", "refresh_token"])),
+            ("response_types_supported", json!([])),
+            ("token_endpoint_auth_methods_supported", methods.clone()),
+            ("token_endpoint_auth_signing_alg_values_supported", signing.clone()),
+            ("revocation_endpoint_auth_methods_supported", methods),
+            ("revocation_endpoint_auth_signing_alg_values_supported", signing.clone()),
+            ("introspection_endpoint_auth_methods_supported", proving),
+            ("introspection_endpoint_auth_signing_alg_values_supported", signing),
+            ("introspection_signing_alg_values_supported", json!(["ES256"])),
+            (
+                "dpop_signing_alg_values_supported",
+                json!(["ES256", "ES384", "EdDSA", "PS256", "PS384", "PS512"]),
+            ),
+            ("tls_client_certificate_bound_access_tokens", json!(false)),
+        ] {
+            assert_eq!(body[name], expected, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn case_147_attack_f34_a_grant_that_is_not_listed_is_refused() {
+    let (_test, router) = bank().await;
+    let body = fetch(&router, "/oauth2/transfers/.well-known/oauth-authorization-server")
+        .await
+        .json();
+    let listed = body["grant_types_supported"].as_array().expect("a list").clone();
+    for grant in crate::oauth::grant::GrantType::ALL {
+        let name = grant.wire_name();
+        if listed.contains(&json!(name)) {
+            continue;
+        }
+        let request = format!("grant_type={name}&client_id=nightly-batch&client_secret=secret&scope=transfers:read");
+        let (status, error, _) = send(&router, post(TOKEN, request)).await.error();
+        assert_eq!(status, 400);
+        assert!(
+            matches!(error.as_str(), "unsupported_grant_type" | "unauthorized_client"),
+            "{name}: {error}"
         );
     }
 }
@@ -106,7 +150,6 @@ async fn case_157_what_does_not_exist_is_404_in_json() {
         "/oauth2/nowhere/v1/keys",
         "/oauth2/nowhere/.well-known/openid-configuration",
         "/oauth2/%ff/v1/keys",
-        "/.well-known/oauth-authorization-server",
         "/oauth2/transfers/v1/authorize",
     ] {
         let answer = fetch(&router, path).await;

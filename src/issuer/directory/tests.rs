@@ -312,6 +312,31 @@ async fn what_another_node_changes_is_read_and_compiled() {
 }
 
 #[tokio::test]
+async fn case_154_what_a_node_mints_before_it_hears_of_a_deactivation_is_dead_once_it_has_heard() {
+    let sealing = Arc::new(SealingKey::generate().0);
+    let store = Arc::new(MemoryStore::new());
+    let one = TestIssuer::on(quick_bank(), store.clone(), sealing.clone())
+        .await
+        .expect("starts");
+    let two = TestIssuer::on(quick_bank(), store, sealing).await.expect("starts");
+    one.issuer.change(first(), false).await.expect("changed");
+    two.issuer.follow_once().await.expect("looks");
+    let mut off = service();
+    off["status"] = json!("INACTIVE");
+    let deactivate = change(vec![replace(ObjectKind::Client, "0oa1", 1, off)]);
+    one.issuer.change(deactivate, false).await.expect("changed");
+    // The second node's clock is in the next second already, and nobody has told it.
+    two.clock.advance(Duration::from_secs(1));
+    let late = mint(&two.issuer).await.expect("granted by what it knows");
+    two.issuer.follow_once().await.expect("looks");
+    assert_eq!(mint(&two.issuer).await, Err("client_authentication_failed".to_owned()));
+    assert!(is_dead(&two, &late));
+    one.clock.advance(Duration::from_secs(1));
+    one.issuer.follow_once().await.expect("looks");
+    assert!(is_dead(&one, &late), "at the first node too");
+}
+
+#[tokio::test]
 async fn a_file_that_takes_a_name_away_sets_aside_what_needs_it_and_starts() {
     let test = TestIssuer::start().await;
     let mut named = pay(json!([]), json!(["tellers"]));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::issuer::fixture::{NOW, TestIssuer, quick_bank};
 use crate::issuer::{Failure, FormRequest, TokenAnswer};
 use crate::jose::alg::Algorithm;
-use crate::jose::forge::{encode, forge, forge_mac, key};
+use crate::jose::forge::{encode, forge, forge_mac, forge_rsa, key};
 use crate::jose::sign::SigningKey;
 use crate::model::certificate::ClientCertificate;
 use crate::model::digest::Digest;
@@ -142,11 +142,28 @@ async fn case_127_every_listed_algorithm_makes_good_proofs_and_no_other() {
         assert_eq!(granted, DPOP_ALGORITHMS.contains(&algorithm), "{}", algorithm.as_str());
         assert_eq!(granted, algorithm != Algorithm::Rs256);
     }
-    // We do not sign with these, but take them: at least they are read.
-    for name in ["PS384", "PS512"] {
-        let signer = key(Algorithm::Ps256);
-        let proof = forge(signer, &header(signer, &json!({"alg": name})), &payload(&json!({})));
-        assert_eq!(refused(&test, &[&proof]).await.1, "dpop_invalid_proof", "{name}");
+    // We do not sign with these, but take them.
+    for algorithm in [Algorithm::Ps384, Algorithm::Ps512] {
+        let signer = key(Algorithm::Rs256);
+        let header = header(signer, &json!({"alg": algorithm.as_str()}));
+        let proof = forge_rsa(
+            signer,
+            algorithm,
+            &header,
+            &payload(&json!({"jti": algorithm.as_str()})),
+        );
+        assert!(ask(&test, &[&proof]).await.is_ok(), "{}", algorithm.as_str());
+    }
+    for algorithm in [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512] {
+        let signer = key(Algorithm::Rs256);
+        let header = header(signer, &json!({"alg": algorithm.as_str()}));
+        let proof = forge_rsa(
+            signer,
+            algorithm,
+            &header,
+            &payload(&json!({"jti": algorithm.as_str()})),
+        );
+        assert_eq!(refused(&test, &[&proof]).await.1, "dpop_invalid_signature_algorithm");
     }
 }
 

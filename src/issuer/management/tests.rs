@@ -37,7 +37,15 @@ async fn a_management_token_is_useless_at_the_gate_and_the_gates_at_the_manageme
     let house = House::bank().await;
     appoint(&house).await;
     let token = management_token(&house).await;
-    let _ = house.issuer.management_token(&token).expect("good there");
+    assert_eq!(
+        house
+            .issuer
+            .management_token(&token)
+            .expect("good there")
+            .client
+            .as_str(),
+        "batch"
+    );
     for server in ["transfers", "payments"] {
         house.assert_dead(server, &token, "no API of the gate takes it");
         let theirs = house.mint(server, "batch").await;

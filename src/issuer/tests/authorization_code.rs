@@ -51,17 +51,17 @@ async fn case_046_case_100_a_code_gives_tokens_that_say_who_signed_in() {
     assert_eq!(answer.expires_in_seconds, 300);
     assert!(answer.id_token.is_none(), "no `openid`, no ID token");
     let claims = claims(&test, &answer);
-    let text = |name: &str| claims.map[name].as_str().expect("text").to_owned();
-    assert_eq!((text("sub").as_str(), text("uid").as_str()), (ADA, ADA));
+    let said = |name: &str| claims.map[name].as_str().expect("text").to_owned();
+    assert_eq!((said("sub").as_str(), said("uid").as_str()), (ADA, ADA));
     assert_eq!(claims.map["auth_time"], now(&test).unix_seconds());
     assert_eq!(
-        (claims.map["amr"].clone(), text("tier").as_str()),
+        (claims.map["amr"].clone(), said("tier").as_str()),
         (json!(["pwd"]), "gold")
     );
     let refresh = refresh_token(&answer);
     assert_eq!(
         refresh.split('.').next(),
-        Some(text("sid").as_str()),
+        Some(said("sid").as_str()),
         "the grant is the session"
     );
 }
@@ -72,7 +72,7 @@ async fn case_103_case_101_openid_gives_an_id_token_for_the_client_alone() {
     let answer = sign_in(&test, "mobile", "openid profile transfers:read").await;
     let token = answer.id_token.as_ref().expect("an ID token").expose_secret();
     let said = id_token(&test, "mobile", token);
-    let sid = claims(&test, &answer).map["sid"].clone();
+    let session = claims(&test, &answer).map["sid"].clone();
     let at_hash = half_hash(crate::jose::alg::Algorithm::Es256, answer.access_token.expose_secret());
     for (name, value) in [
         ("sub", json!(ADA)),
@@ -80,7 +80,7 @@ async fn case_103_case_101_openid_gives_an_id_token_for_the_client_alone() {
         ("azp", json!("mobile")),
         ("nonce", json!("n-0S6")),
         ("auth_time", json!(now(&test).unix_seconds())),
-        ("sid", sid),
+        ("sid", session),
         ("at_hash", json!(at_hash)),
         ("amr", json!(["pwd"])),
     ] {
@@ -350,7 +350,7 @@ async fn attack_f06_a_code_is_no_other_thing_that_is_good_for_one_use() {
 }
 
 #[tokio::test]
-async fn attack_f34_case_077_a_client_without_the_grant_gets_nowhere() {
+async fn attack_f34_case_077_case_110_a_client_without_the_grant_gets_nowhere() {
     let test = bank().await;
     for grant in [
         "authorization_code&code=x",

@@ -145,12 +145,13 @@ pub(super) fn claims(test: &TestIssuer, answer: &TokenAnswer) -> Claims {
 pub(super) fn is_dead(test: &TestIssuer, answer: &TokenAnswer) -> bool {
     let claims = claims(test, answer);
     let server = server_id("transfers");
+    let client = claims.map.get("cid").and_then(Value::as_str).map(client_id);
     let life = crate::revocation::Life {
         server: &server,
         jti: claims.jti.as_ref(),
         session: claims.map.get("sid").and_then(Value::as_str),
         subject: claims.subject.as_ref(),
-        client: None,
+        client: client.as_ref(),
         kid: claims.kid.as_ref(),
         issued_at: claims.issued_at,
     };
@@ -178,4 +179,44 @@ pub(super) async fn recorded(test: &TestIssuer, kind: crate::audit::AuditKind) -
     };
     let store = &test.issuer.services.store.store;
     store.audit_entries(&query).await.expect("read").len()
+}
+
+pub(super) const TOKEN_URL: &str = "https://127.0.0.1:8443/oauth2/transfers/v1/token";
+pub(super) const USERINFO_URL: &str = "https://127.0.0.1:8443/oauth2/transfers/v1/userinfo";
+
+/// The key of this number: each proves to be another one.
+pub(super) fn dpop_key(number: usize) -> &'static crate::jose::sign::SigningKey {
+    static KEYS: std::sync::LazyLock<Vec<crate::jose::sign::SigningKey>> = std::sync::LazyLock::new(|| {
+        let make = |_| crate::jose::sign::SigningKey::generate(crate::jose::alg::Algorithm::Es256).expect("made");
+        (0..2).map(make).collect()
+    });
+    &KEYS[number]
+}
+
+/// A good proof of a key, with an identifier that was not used before.
+pub(super) fn proof(test: &TestIssuer, number: usize, method: &str, url: &str, access_token: Option<&str>) -> String {
+    let key = dpop_key(number);
+    let mut jwk = key.public_jwk();
+    for name in ["kid", "use", "alg"] {
+        jwk.as_object_mut().expect("a key").remove(name);
+    }
+    let header = serde_json::json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+    let mut claims = serde_json::json!({
+        "htm": method, "htu": url, "iat": now(test).unix_seconds(), "jti": crate::entropy::random_text::<9>(),
+    });
+    if let Some(token) = access_token {
+        let digest = crate::model::digest::Digest::of(token.as_bytes());
+        claims["ath"] = digest.to_base64url().into();
+    }
+    crate::jose::forge::forge(key, &header.to_string(), &claims.to_string())
+}
+
+/// A token request with a proof of this key.
+pub(super) async fn ask_with_key(test: &TestIssuer, number: usize, body: &str) -> Result<TokenAnswer, Failure> {
+    let proof = proof(test, number, "POST", TOKEN_URL, None);
+    let request = crate::issuer::FormRequest {
+        dpop: &[proof.as_bytes()],
+        ..form(body)
+    };
+    test.issuer.token("transfers", &request).await
 }

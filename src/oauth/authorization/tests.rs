@@ -1,4 +1,5 @@
 use super::*;
+use crate::oauth::error::CodeFailure as C;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -93,7 +94,6 @@ fn case_046_case_049_case_054_case_055_case_056_case_057_attack_f05_attack_f07_a
     assert_eq!(redeemed.approval, approval("openid a"));
     assert_eq!(redeemed.nonce.as_deref(), Some("n"));
 
-    use CodeFailure as C;
     let rows: [(&str, Redemption<'_>, GrantFailure); 10] = [
         ("client", Redemption { client: &other, ..good }, C::OtherClient.into()),
         (
@@ -159,18 +159,26 @@ fn case_046_case_049_case_054_case_055_case_056_case_057_attack_f05_attack_f07_a
     for (name, shown, expected) in rows {
         assert_eq!(approved(pending()).redeem(&shown), Err(expected), "{name}");
     }
+}
 
+#[test]
+fn case_049_attack_f08_what_the_request_did_not_have_the_redemption_must_not_bring() {
+    let server = AuthorizationServerId::parse("transfers").expect("valid");
+    let mobile = ClientId::parse("mobile").expect("valid");
     let mut plain = pending();
     (plain.challenge, plain.dpop_key, plain.redirect_uri_sent) = (None, None, false);
     let shown = Redemption {
-        verifier: None,
+        server: &server,
+        client: &mobile,
         redirect_uri: None,
+        verifier: None,
         binding: None,
-        ..good
+        now: at(1000),
     };
     assert!(approved(plain.clone()).redeem(&shown).is_ok());
+    let verifier = Secret::new(VERIFIER.to_owned());
     let downgraded = approved(plain.clone()).redeem(&Redemption {
-        verifier: verifier(&right),
+        verifier: Some(Verifier::read(&verifier).expect("well-formed")),
         ..shown
     });
     assert_eq!(downgraded, Err(C::VerifierUnexpected.into()));

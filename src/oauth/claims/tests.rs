@@ -93,12 +93,27 @@ fn a_claim_is_there_only_if_one_of_its_scopes_was_granted() {
 }
 
 #[test]
-fn a_claim_larger_than_its_budget_fails() {
+fn case_106_a_claim_larger_than_its_budget_fails() {
     let long = format!("'{}'", "x".repeat(900));
-    let value = format!("[{}]", ["client.id"; 30].join(","));
     assert!(evaluated(&[claim("ok", &long, &[])], true).is_ok());
-    let doubled = claim("big", &format!("{value}.map(a, {value})"), &[]);
-    assert!(evaluated(&[doubled], true).is_err());
+    let value = format!("[{}]", ["client.id"; 30].join(","));
+    let doubled = format!("{value}.map(a, {value})");
+    let failure = evaluated(&[claim("big", &format!("{{'list': {doubled}}}"), &[])], true);
+    assert_eq!(failure.expect_err("an object cannot be elsewhere").claim, "big");
+}
+
+#[test]
+fn case_107_a_list_larger_than_its_budget_is_elsewhere() {
+    let value = format!("[{}]", ["client.id"; 30].join(","));
+    let claims = [
+        claim("big", &format!("{value}.map(a, {value})"), &[]),
+        claim("x", "1", &[]),
+    ];
+    let values = evaluated(&claims, true).expect("evaluates");
+    assert_eq!(
+        Value::Object(values),
+        json!({ "x": 1, "_claim_names": { "big": "userinfo" } })
+    );
 }
 
 #[test]

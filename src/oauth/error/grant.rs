@@ -5,6 +5,7 @@
 //! unknown user. The reason is in the audit record ([`GrantFailure::as_str`]).
 
 use crate::oauth::access::AccessDenial;
+use crate::oauth::assertion::AssertionProblem;
 
 /// Why a grant does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum GrantFailure {
     Code(CodeFailure),
     /// The name and password.
     Password(PasswordFailure),
+    /// The assertion of a trusted issuer.
+    Assertion(AssertionFailure),
     /// There is no such device code, or it is another client's.
     UnknownDeviceCode,
     /// The device code was used.
@@ -88,6 +91,27 @@ pub enum PasswordFailure {
     Locked,
 }
 
+/// Why the assertion of a trusted issuer does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AssertionFailure {
+    /// The server does not trust its issuer.
+    Untrusted,
+    /// Its `typ` is that of another kind of token.
+    Type,
+    /// It breaks a rule of assertions.
+    Problem(AssertionProblem),
+    /// It is for another client.
+    ClientMismatch,
+    /// It names nobody.
+    NoSubject,
+    /// There is no such user, or not any more.
+    UnknownUser,
+    /// It does not allow the scopes that were asked for.
+    Scope,
+    /// It is for none of this server's resources.
+    Resource,
+}
+
 impl GrantFailure {
     /// The stable name for logs: one for each reason.
     #[must_use]
@@ -122,6 +146,16 @@ impl GrantFailure {
                 PasswordFailure::NotActive => "user_not_active",
                 PasswordFailure::Locked => "user_locked",
             },
+            Self::Assertion(failure) => match failure {
+                AssertionFailure::Untrusted => "assertion_untrusted_issuer",
+                AssertionFailure::Type => "assertion_of_another_type",
+                AssertionFailure::Problem(problem) => problem.as_str(),
+                AssertionFailure::ClientMismatch => "assertion_client_mismatch",
+                AssertionFailure::NoSubject => "assertion_without_subject",
+                AssertionFailure::UnknownUser => "assertion_unknown_user",
+                AssertionFailure::Scope => "assertion_lacking_scopes",
+                AssertionFailure::Resource => "assertion_resource_mismatch",
+            },
             Self::UnknownDeviceCode => "device_code_unknown",
             Self::DeviceCodeUsed => "device_code_used",
             Self::UserGone => "user_gone",
@@ -149,6 +183,7 @@ impl GrantFailure {
             Self::Password(
                 PasswordFailure::UnknownUser | PasswordFailure::WrongPassword | PasswordFailure::NotActive,
             ) => "invalid_password_credentials",
+            Self::Assertion(_) => "invalid_assertion",
             Self::UnknownDeviceCode | Self::DeviceCodeUsed => "invalid_device_code",
             Self::UserGone | Self::Denied(_) => "grant_denied",
             Self::KeyMismatch => "mismatched_key",
@@ -180,6 +215,7 @@ impl std::fmt::Display for GrantFailure {
             Self::Password(
                 PasswordFailure::UnknownUser | PasswordFailure::WrongPassword | PasswordFailure::NotActive,
             ) => f.write_str("the user name or the password is not valid"),
+            Self::Assertion(_) => f.write_str("the assertion is not valid here"),
             Self::UnknownDeviceCode | Self::DeviceCodeUsed => f.write_str("the device code is not valid"),
             Self::UserGone => f.write_str("the user is not there any more"),
             Self::Denied(denial) => write!(f, "the grant is refused by now: {denial}"),
@@ -199,6 +235,12 @@ impl From<RefreshFailure> for GrantFailure {
 impl From<CodeFailure> for GrantFailure {
     fn from(failure: CodeFailure) -> Self {
         Self::Code(failure)
+    }
+}
+
+impl From<AssertionFailure> for GrantFailure {
+    fn from(failure: AssertionFailure) -> Self {
+        Self::Assertion(failure)
     }
 }
 
