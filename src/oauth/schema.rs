@@ -325,7 +325,10 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Map<String, Value> {
-        value.as_object().expect("an object").clone()
+        match value {
+            Value::Object(members) => members,
+            other => panic!("`{other}` is no object"),
+        }
     }
 
     fn alice() -> Map<String, Value> {
