@@ -96,6 +96,14 @@ impl Administration {
             || self.issuer.directory().client(id).is_some()
     }
 
+    /// Whether there is such an authorization server, of the file or administered.
+    #[must_use]
+    pub fn has_server(&self, id: &str) -> bool {
+        let declared = self.issuer.declared();
+        declared.servers.iter().any(|server| server.id.value.as_str() == id)
+            || self.issuer.directory().server(id).is_some()
+    }
+
     /// Every authorization server that the administrator may see: the file's first.
     ///
     /// # Errors

@@ -416,11 +416,11 @@ impl Administration {
             let uses = thing.payload.get("uses").and_then(Value::as_u64).unwrap_or(1);
             if uses <= 1 {
                 let by = GrantId::parse("registered").map_err(|error| AdminError::Internal(Box::new(error)))?;
-                let used = store
+                let spending = store
                     .use_one_time(thing.kind, &thing.digest, &by, None)
                     .await
                     .map_err(AdminError::from)?;
-                return if matches!(used, Used::First(_)) {
+                return if matches!(spending, Used::First(_)) {
                     Ok(())
                 } else {
                     Err(spent)

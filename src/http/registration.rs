@@ -142,7 +142,7 @@ async fn register(
 ) -> Response {
     let metadata = match metadata(body) {
         Ok(metadata) => metadata,
-        Err(response) => return response,
+        Err(status) => return malformed(status),
     };
     let server = target.server.as_deref();
     let registered = match &asker {
@@ -214,7 +214,7 @@ async fn update(
 ) -> Response {
     let metadata = match metadata(body) {
         Ok(metadata) => metadata,
-        Err(response) => return response,
+        Err(status) => return malformed(status),
     };
     let server = target.server.as_deref();
     let client = &target.client;
@@ -281,15 +281,17 @@ async fn new_secret(State(administration): State<Administration>, target: Target
     }
 }
 
-fn metadata(body: Result<Body, ApiError>) -> Result<Map<String, Value>, Response> {
+/// The metadata, or the status of a body that is none.
+fn metadata(body: Result<Body, ApiError>) -> Result<Map<String, Value>, StatusCode> {
     match body {
         Ok(Body(metadata)) => Ok(metadata),
-        Err(error) => {
-            let text = "the body must be one JSON object with the client's metadata, and no larger than 262144 bytes";
-            let status = error.into_response().status();
-            Err(refused(status, "invalid_client_metadata", text, None))
-        }
+        Err(error) => Err(error.into_response().status()),
     }
+}
+
+fn malformed(status: StatusCode) -> Response {
+    let text = "the body must be one JSON object with the client's metadata, and no larger than 262144 bytes";
+    refused(status, "invalid_client_metadata", text, None)
 }
 
 fn answer(

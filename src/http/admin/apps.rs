@@ -41,10 +41,9 @@ async fn list(seat: Seat, page: Page, query: Query) -> Result<Response, ApiError
         apps.retain(|app| app.document().name.to_lowercase().starts_with(&prefix));
     }
     match query.one("filter") {
-        None => {}
+        None | Some("name eq \"oidc_client\"") => {}
         Some("status eq \"ACTIVE\"") => apps.retain(|app| app.document().status.is_active()),
         Some("status eq \"INACTIVE\"") => apps.retain(|app| !app.document().status.is_active()),
-        Some("name eq \"oidc_client\"") => {}
         Some(_) => {
             let text = "filter: `status eq \"ACTIVE\"` or `status eq \"INACTIVE\"` is expected; use `q` for names";
             return Err(ApiError::validation("query", [text.to_owned()]));

@@ -1,7 +1,8 @@
 //! `/api/v1/authorizationServers`: authorization servers, and whether they work.
 //!
 //! Beside Okta's fields: `signingAlgorithm`, `rotationSeconds`, `tokenProfile`, and more than one audience, of which
-//! the first is the `aud` and the others are resources (RFC 8707).
+//! the first is the `aud` and the others are resources (RFC 8707). For token exchange and assertions: `associatedServers`,
+//! `actorsMax`, and `trustedIssuers` of `{issuer, jwks | jwksUri, subjectClaim}`.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::http::admin::request::{Body, Ids, Query};
 use crate::http::admin::wire::{self, Fields};
 use crate::issuer::directory::ManagedServer;
 use crate::model::id::AuthorizationServerId;
-use crate::oauth::document::{Document as _, ServerDocument, SigningDocument, Status};
+use crate::oauth::document::{Document as _, ServerDocument, SigningDocument, Status, TrustedIssuerDocument};
 use crate::oauth::keyring::KeyState;
 use crate::oauth::metadata;
 
@@ -80,6 +81,9 @@ pub(super) fn view(administration: &Administration, server: &ManagedServer, in_f
         "signingAlgorithm": document.signing.algorithm,
         "rotationSeconds": document.signing.rotate_every_seconds,
         "tokenProfile": if document.okta_profile { "okta" } else { "rfc9068" },
+        "associatedServers": list_of(json!(document.associated_servers)),
+        "trustedIssuers": list_of(document.trusted_issuers.iter().map(issuer_view).collect()),
+        "actorsMax": document.actors_max,
         "findings": if findings.is_empty() { Value::Null } else { json!(findings) },
         "broken": if server.is_broken() { json!(true) } else { Value::Null },
         "_links": {
@@ -92,6 +96,48 @@ pub(super) fn view(administration: &Administration, server: &ManagedServer, in_f
         },
     });
     wire::finish(object, in_file)
+}
+
+/// A list that is left out where it is empty: Okta's servers have none of them.
+fn list_of(items: Value) -> Value {
+    if items.as_array().is_none_or(Vec::is_empty) {
+        Value::Null
+    } else {
+        items
+    }
+}
+
+fn issuer_view(issuer: &TrustedIssuerDocument) -> Value {
+    let shown = json!({
+        "issuer": issuer.issuer,
+        "jwks": issuer.jwks,
+        "jwksUri": issuer.jwks_uri,
+        "subjectClaim": issuer.subject_claim,
+    });
+    wire::finish(shown, false)
+}
+
+fn read_issuers(fields: &mut Fields<'_>) -> Option<Vec<TrustedIssuerDocument>> {
+    let list = fields.at(&["trustedIssuers"])?;
+    let mut issuers = Vec::new();
+    for item in list.as_array().into_iter().flatten() {
+        let text = |name: &str| item.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+        let (jwks, jwks_uri) = (item.get("jwks").filter(|jwks| jwks.is_object()), text("jwksUri"));
+        let (Some(issuer), true) = (text("issuer"), jwks.is_some() != jwks_uri.is_some()) else {
+            fields.refuse("trustedIssuers: each has an `issuer`, and either `jwks` or `jwksUri`");
+            return None;
+        };
+        issuers.push(TrustedIssuerDocument {
+            issuer,
+            jwks: jwks.cloned(),
+            jwks_uri,
+            subject_claim: text("subjectClaim"),
+        });
+    }
+    if !list.is_array() {
+        fields.refuse("trustedIssuers: a list is expected");
+    }
+    Some(issuers)
 }
 
 fn shown(administration: &Administration, listed: &Listed<ManagedServer>) -> Value {
@@ -136,7 +182,7 @@ async fn create(
     DryRun(dry_run): DryRun,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
-    let document = Input::read(&body)?.applied_to(None);
+    let document = Input::read(&administration, &body)?.applied_to(None);
     let (server, _) = administration.create_server(&who, document, dry_run).await?;
     Ok(etag::object(
         StatusCode::CREATED,
@@ -152,7 +198,7 @@ async fn replace(
     if_match: IfMatch,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
-    let input = Input::read(&body)?;
+    let input = Input::read(&administration, &body)?;
     let edit = |seen: &Arc<ManagedServer>, document: &mut ServerDocument, _| {
         wire::expect(&if_match, &view(&administration, seen, false))?;
         *document = input.applied_to(Some(&seen.document));
@@ -243,10 +289,13 @@ struct Input {
     algorithm: Option<String>,
     rotation_seconds: Option<u64>,
     okta_profile: Option<bool>,
+    associated_servers: Option<Vec<String>>,
+    trusted_issuers: Option<Vec<TrustedIssuerDocument>>,
+    actors_max: Option<u32>,
 }
 
 impl Input {
-    fn read(body: &Map<String, Value>) -> Result<Self, ApiError> {
+    fn read(administration: &Administration, body: &Map<String, Value>) -> Result<Self, ApiError> {
         let mut fields = Fields::new("authorizationServer", body);
         let name = fields.name(&["name"], 100);
         let description = fields.text(&["description"]).unwrap_or_default();
@@ -265,7 +314,17 @@ impl Input {
             algorithm: fields.text(&["signingAlgorithm"]),
             rotation_seconds: fields.number(&["rotationSeconds"]),
             okta_profile: fields.word(&["tokenProfile"], &[("okta", true), ("rfc9068", false)]),
+            associated_servers: fields.texts(&["associatedServers"]),
+            trusted_issuers: read_issuers(&mut fields),
+            actors_max: fields
+                .number(&["actorsMax"])
+                .map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
         };
+        for id in input.associated_servers.iter().flatten() {
+            if !administration.has_server(id) {
+                fields.refuse(format!("associatedServers: there is no authorization server `{id}`"));
+            }
+        }
         fields.finish()?;
         Ok(input)
     }
@@ -298,6 +357,13 @@ impl Input {
         if let Some(okta_profile) = self.okta_profile {
             document.okta_profile = okta_profile;
         }
+        if let Some(servers) = &self.associated_servers {
+            document.associated_servers.clone_from(servers);
+        }
+        if let Some(issuers) = &self.trusted_issuers {
+            document.trusted_issuers.clone_from(issuers);
+        }
+        document.actors_max = self.actors_max.or(document.actors_max);
         let every = document.signing.rotate_every_seconds;
         document.signing.rotate_every_seconds = match (self.manual, self.rotation_seconds) {
             (Some(true), _) => None,

@@ -15,6 +15,7 @@ use crate::http::admin::paging::Page;
 use crate::http::admin::request::Query;
 use crate::http::admin::seat::Seat;
 use crate::http::admin::wire;
+use crate::model::id::ClientId;
 use crate::model::time::Timestamp;
 use crate::store::objects::{AuditEntry, AuditQuery};
 
@@ -96,7 +97,7 @@ fn kinds(filter: &str) -> Result<Vec<String>, String> {
 
 fn show(entry: &AuditEntry) -> Value {
     let event = &entry.event;
-    let client = event.client.as_ref().map(|client| client.as_str());
+    let client = event.client.as_ref().map(ClientId::as_str);
     let actor = event.actor.as_deref().or(client).unwrap_or("system");
     let actor_kind = if actor == "system" {
         "SystemPrincipal"

@@ -1,5 +1,6 @@
 //! What all resources of the management API share, against a router of two paths.
 
+mod authority;
 pub(in crate::http) mod house;
 mod people;
 mod registration;
