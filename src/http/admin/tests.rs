@@ -4,6 +4,7 @@ mod authority;
 pub(in crate::http) mod house;
 mod people;
 mod registration;
+mod roles;
 mod servers;
 
 use axum::Router;
