@@ -13,7 +13,7 @@
 //! | `/oauth2/{id}/v1/clients`, `…/{client}` | GET, POST, PUT, DELETE | `registration` |
 //! | the same without `/{id}`: the management authorization server, whose issuer is the public URL | | |
 //!
-//! The listener `admin` has the management API ([`admin`]) and the endpoints of the management authorization server.
+//! The listener `admin` has the management API (`admin`) and the endpoints of the management authorization server.
 //!
 //! Layers, from the outside, each with its reason:
 //! 1. `guard::headers`: whatever answers, also a failure of the layers below, has the security headers;

@@ -1,7 +1,7 @@
 //! The embedded database: SQLite in one file, with a write-ahead log that is synced at each commit.
 //!
 //! - `synchronous=FULL` is what makes an acknowledged change survive a power cut. It costs a sync per commit, so
-//!   changes that wait together share one ([`writer`]).
+//!   changes that wait together share one (`writer`).
 //! - Reads have connections of their own, which cannot write; in the write-ahead log they wait for nobody.
 //! - Statements are constants with bound values (attack F45).
 
