@@ -48,32 +48,56 @@ const ABUSERS: usize = 32;
 struct Abuse {
     name: &'static str,
     path: &'static str,
-    form: &'static [(&'static str, &'static str)],
+    body: Body,
 }
 
-const ABUSES: [Abuse; 3] = [
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    Form(&'static [(&'static str, &'static str)]),
+    Json(&'static str),
+}
+
+const ABUSES: [Abuse; 5] = [
     Abuse {
         name: "wrong client secrets",
         path: "/oauth2/transfers/v1/token",
-        form: &[
+        body: Body::Form(&[
             ("grant_type", "client_credentials"),
             ("client_id", "batch"),
             ("client_secret", "guess"),
-        ],
+        ]),
     },
     Abuse {
         name: "tokens, granted",
         path: "/oauth2/transfers/v1/token",
-        form: &[
+        body: Body::Form(&[
             ("grant_type", "client_credentials"),
             ("client_id", "batch"),
             ("client_secret", "secret"),
-        ],
+        ]),
     },
     Abuse {
         name: "revocations of nonsense",
         path: "/oauth2/transfers/v1/revoke",
-        form: &[("client_id", "batch"), ("client_secret", "secret"), ("token", "a.b.c")],
+        body: Body::Form(&[("client_id", "batch"), ("client_secret", "secret"), ("token", "a.b.c")]),
+    },
+    // Of one login: it is locked out soon. Of another one each time: each costs a whole verification.
+    Abuse {
+        name: "wrong passwords",
+        path: "/oauth2/transfers/v1/token",
+        body: Body::Form(&[
+            ("grant_type", "password"),
+            ("client_id", "app"),
+            ("username", "ada-NUMBER@bank.example"),
+            ("password", "guess"),
+        ]),
+    },
+    Abuse {
+        name: "registrations",
+        path: "/oauth2/transfers/v1/clients",
+        body: Body::Json(
+            r#"{"client_name":"app NUMBER","redirect_uris":["https://app.example/cb"],"application_type":"web"}"#,
+        ),
     },
 ];
 
@@ -85,7 +109,9 @@ listeners:
   ext_authz: { address: "127.0.0.1:GATE" }
   issuer: { address: "127.0.0.1:ISSUER" }
   telemetry: { address: "127.0.0.1:0" }
+groups: [customers]
 clients:
+  - { id: app, type: native, grants: [authorization_code, password], redirect_uris: ["http://127.0.0.1/cb"], assigned: { groups: [customers] } }
   - { id: batch, type: service, grants: [client_credentials], secrets: [{ sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }
 authorization_servers:
   - id: transfers
@@ -150,17 +176,31 @@ async fn abuse_until_told(abuse: Abuse, port: &str, ca: &str) {
         let (client, url, count) = (client.clone(), url.clone(), count.clone());
         tokio::spawn(async move {
             loop {
-                match client.post(&*url).form(abuse.form).send().await {
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                match request(&client, &url, abuse.body, number).send().await {
                     Ok(answer) => drop(answer.bytes().await),
                     Err(_) => tokio::task::yield_now().await,
                 }
-                count.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
     let told = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     drop(told.await);
     println!("{}", count.load(Ordering::Relaxed));
+}
+
+fn request(client: &reqwest::Client, url: &str, body: Body, number: u64) -> reqwest::RequestBuilder {
+    let filled = |text: &str| text.replace("NUMBER", &number.to_string());
+    match body {
+        Body::Form(pairs) => {
+            let pairs: Vec<(&str, String)> = pairs.iter().map(|(name, value)| (*name, filled(value))).collect();
+            client.post(url).form(&pairs)
+        }
+        Body::Json(text) => {
+            let json = client.post(url).header("content-type", "application/json");
+            json.body(filled(text))
+        }
+    }
 }
 
 struct Abuser {
@@ -320,7 +360,10 @@ impl Drop for World {
 
 async fn mint(ca: &Path, issuer: SocketAddr) -> String {
     let url = format!("https://{issuer}{}", ABUSES[1].path);
-    let answer = https(ca).post(url).form(ABUSES[1].form).send().await.expect("answers");
+    let answer = request(&https(ca), &url, ABUSES[1].body, 0)
+        .send()
+        .await
+        .expect("answers");
     let answer: serde_json::Value = answer.json().await.expect("JSON");
     answer["access_token"].as_str().expect("a token").to_owned()
 }

@@ -141,13 +141,7 @@ impl App {
                 .transpose()
         };
         let ext_authz = bind(gate.is_some(), &settings.listeners.ext_authz, Protocol::Grpc)?;
-        let issuer_listener = match (&issuer, &settings.listeners.issuer) {
-            (Some(issuer), Some(listener)) => {
-                let asking = issuer.asking_for_certificates();
-                Some(Bound::bind_asking(listener, Protocol::Web, &*clock, asking)?)
-            }
-            _ => None,
-        };
+        let issuer_listener = bind_issuer(issuer.as_ref(), &settings, &*clock)?;
         let admin_listener = bind(issuer.is_some(), &settings.listeners.admin, Protocol::Web)?;
         let telemetry_listener = bind(true, &settings.listeners.telemetry, Protocol::Web)?;
         let address = |bound: &Option<Bound>| bound.as_ref().map(Bound::address);
@@ -300,6 +294,19 @@ async fn wait(time: Duration, asks: &mut mpsc::Receiver<&'static str>) {
         () = tokio::time::sleep(time) => {}
         _ = next(asks) => {}
     }
+}
+
+/// The issuer's listener, which may ask its clients for certificates.
+fn bind_issuer(
+    issuer: Option<&issuer::Issuer>,
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> anyhow::Result<Option<Bound>> {
+    let (Some(issuer), Some(listener)) = (issuer, &settings.listeners.issuer) else {
+        return Ok(None);
+    };
+    let asking = issuer.asking_for_certificates();
+    Bound::bind_asking(listener, Protocol::Web, clock, asking).map(Some)
 }
 
 fn gate_settings(settings: &Settings, options: &Options) -> GateSettings {

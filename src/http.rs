@@ -20,10 +20,13 @@
 //! 2. `guard::run`: at most so many requests at once, each with a deadline, in a task of its own: a
 //!    panic is a 500, and a client that hangs up does not stop a revocation half-way.
 //!
+//! Around the endpoints of a server stands `cors`: which web pages may read their answers.
+//!
 //! Nothing here reads `Host` or a forwarding header: every URL comes from the configuration (attack
 //! F26). TLS, HTTP/2 limits and connection caps are the listener's.
 
 mod admin;
+mod cors;
 mod device;
 mod discovery;
 mod guard;
@@ -61,7 +64,7 @@ pub fn router_with(issuer: Arc<Issuer>, limits: Limits) -> Router {
     let clients = registration::routes(&base)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(Administration::new(Arc::clone(&issuer)));
-    let router = of_servers(&base)
+    let router = of_servers(&base, &issuer)
         .merge(of_management(&base))
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
@@ -92,9 +95,10 @@ fn guarded(router: Router, limits: Limits) -> Router {
 }
 
 /// The endpoints of every authorization server that is declared or administered.
-fn of_servers(base: &str) -> Router<Arc<Issuer>> {
+fn of_servers(base: &str, issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
     let server = format!("{base}/oauth2/{{id}}");
-    endpoints(&server).merge(documents(&server))
+    let endpoints = endpoints(&server).layer(from_fn_with_state(Arc::clone(issuer), cors::allow));
+    endpoints.merge(documents(&server))
 }
 
 /// The endpoints of the management authorization server. Its issuer is the base itself.

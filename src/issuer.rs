@@ -45,7 +45,7 @@ mod tend;
 mod undeclared;
 mod userinfo;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +134,8 @@ struct Snapshot {
     /// What is administered.
     directory: Arc<Directory>,
     needs_certificates: bool,
+    /// Where clients of type `browser` live.
+    browser_origins: HashSet<String>,
 }
 
 /// One authorization server, ready to answer.
@@ -235,6 +237,7 @@ impl Issuer {
             of_file: Arc::default(),
             directory: Arc::new(change::read_directory(&services, &settings.declared).await?),
             needs_certificates: false,
+            browser_origins: HashSet::new(),
         };
         let issuer = Arc::new(Self {
             services,
@@ -296,6 +299,12 @@ impl Issuer {
     #[must_use]
     pub fn needs_certificates(&self) -> bool {
         self.snapshot.load().needs_certificates
+    }
+
+    /// Whether web pages of this origin may read answers: a client of type `browser` lives there.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.snapshot.load().browser_origins.contains(origin)
     }
 
     /// The keys of a server as the gate reads them; the same ones through every reload.

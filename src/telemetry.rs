@@ -349,6 +349,7 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
             "error_id",
             "event_time",
             "event_type",
+            "grant.id",
             "keys.usable",
             "listener.address",
             "object.id",

@@ -61,7 +61,9 @@ pub fn run(args: &AdminArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start a runtime")?;
     let made = runtime.block_on(async {
-        let opened = open(store, None, settings.dev).await.context("the store")?;
+        let opened = open(store, settings.sealing_key.as_ref(), settings.dev)
+            .await
+            .context("the store")?;
         let now = SystemClock::start().now();
         let made = bootstrap(opened.store.as_ref(), now, args.again).await?;
         anyhow::Ok(made)

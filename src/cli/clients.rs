@@ -290,15 +290,9 @@ fn created(args: &CreateArgs) -> anyhow::Result<Value> {
         Kind::Native | Kind::Browser => "none",
         Kind::Web | Kind::Service => "client_secret_basic",
     });
-    let response_types = if grants.contains(&GrantType::AuthorizationCode) {
-        ["code"]
-    } else {
-        ["token"]
-    };
     let mut settings = Body::new(json!({
         "application_type": kind.name(),
         "grant_types": grants.iter().map(|grant| grant.wire_name()).collect::<Vec<_>>(),
-        "response_types": response_types,
     }));
     if !args.redirect_uris.is_empty() {
         settings.set("redirect_uris", json!(args.redirect_uris));
@@ -431,7 +425,7 @@ mod tests {
             "name": "oidc_client", "label": "Batch", "signOnMode": "OPENID_CONNECT",
             "credentials": { "oauthClient": { "token_endpoint_auth_method": "client_secret_basic", "client_id": "batch" } },
             "settings": { "oauthClient": {
-                "application_type": "service", "grant_types": ["client_credentials"], "response_types": ["token"],
+                "application_type": "service", "grant_types": ["client_credentials"],
             } },
         });
         assert_eq!(

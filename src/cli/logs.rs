@@ -31,7 +31,7 @@ pub struct LogsArgs {
     /// Before: as `--since`.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
-    /// Only events of this type, as `application.lifecycle.create`; as often as needed.
+    /// Only events of this type, as `app.oauth2.client.lifecycle.create`; as often as needed.
     #[arg(long = "event", value_name = "TYPE", value_parser = event)]
     events: Vec<String>,
     /// The most entries.
@@ -80,7 +80,7 @@ fn event(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.bytes().all(is_word) {
         Ok(text.to_owned())
     } else {
-        Err("an event type is as `application.lifecycle.create`".to_owned())
+        Err("an event type is as `app.oauth2.client.lifecycle.create`".to_owned())
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_event_type_cannot_end_the_quotes_of_the_filter() {
-        assert!(event("application.lifecycle.create").is_ok());
+        assert!(event("app.oauth2.client.lifecycle.create").is_ok());
         for wrong in ["", "a\" or \"b", "a b"] {
             assert!(event(wrong).is_err(), "{wrong}");
         }

@@ -213,6 +213,12 @@ pub fn run(args: &ServersArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
 async fn command(admin: &Admin, command: &ServersCommand) -> anyhow::Result<Told> {
     let server = |id: &str| format!("{SERVERS}/{}", segment(id));
     let list = async |path: String, columns| anyhow::Ok(Told::Rows(admin.list(&path, None).await?, columns));
+    // The API lists these by identifier, which says nothing to a reader; policies and rules have an order of their own.
+    let by_name = async |path: String, columns| {
+        let mut found = admin.list(&path, None).await?;
+        found.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+        anyhow::Ok(Told::Rows(found, columns))
+    };
     Ok(match command {
         ServersCommand::List { query: text } => {
             let mut pairs = vec![("limit", "200")];
@@ -254,8 +260,8 @@ async fn command(admin: &Admin, command: &ServersCommand) -> anyhow::Result<Told
             admin.delete(&server(id)).await?;
             Told::Done(format!("`{id}` is deleted"))
         }
-        ServersCommand::Scopes { id } => list(format!("{}/scopes", server(id)), SCOPES).await?,
-        ServersCommand::Claims { id } => list(format!("{}/claims", server(id)), CLAIMS).await?,
+        ServersCommand::Scopes { id } => by_name(format!("{}/scopes", server(id)), SCOPES).await?,
+        ServersCommand::Claims { id } => by_name(format!("{}/claims", server(id)), CLAIMS).await?,
         ServersCommand::Policies { id } => list(format!("{}/policies", server(id)), POLICIES).await?,
         ServersCommand::Rules { id, policy } => {
             list(format!("{}/policies/{}/rules", server(id), segment(policy)), RULES).await?

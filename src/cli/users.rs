@@ -169,9 +169,7 @@ async fn command(admin: &Admin, command: &UsersCommand) -> anyhow::Result<Told> 
             groups::COLUMNS,
         ),
         UsersCommand::SignOut { user } => {
-            admin
-                .delete(&format!("{}/sessions?oauthTokens=true", one(user)))
-                .await?;
+            admin.delete(&format!("{}/grants", one(user))).await?;
             Told::Done(format!("every grant and token of `{user}` is revoked"))
         }
     })

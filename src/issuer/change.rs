@@ -345,6 +345,7 @@ impl Plan {
         Snapshot {
             public_url: self.public_url,
             needs_certificates,
+            browser_origins: model.browser_origins(),
             model,
             servers,
             declared: self.declared,

@@ -87,8 +87,8 @@ async fn answer(
         .keys
         .signer()
         .ok_or_else(|| OAuthError::internal("the authorization server has no active key"))?;
-    let signed = signer.sign(INTROSPECTION_TYPE, &claims).map_err(OAuthError::internal)?;
-    Ok(IntrospectionAnswer::Jwt(signed))
+    let answer = signer.sign(INTROSPECTION_TYPE, &claims).map_err(OAuthError::internal)?;
+    Ok(IntrospectionAnswer::Jwt(answer))
 }
 
 fn may_know(caller: &Client, token: &LivingToken) -> bool {

@@ -2,6 +2,7 @@ mod authorization_code;
 mod bound;
 mod device;
 mod ending;
+mod introspection;
 mod jwt_bearer;
 mod password;
 mod properties;

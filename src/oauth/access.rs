@@ -18,7 +18,7 @@ mod deciding;
 mod lint;
 mod people;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::oauth::claims::Claim;
 use crate::oauth::client::Client;
-use crate::oauth::declared::{Consent, ServerOptions, TokenProfile};
+use crate::oauth::declared::{ClientKind, Consent, ServerOptions, TokenProfile};
 use crate::oauth::grant::GrantType;
 use crate::oauth::peer_keys::PeerKeys;
 
@@ -75,6 +75,20 @@ impl Model {
         self.clients
             .values()
             .any(|client| client.credentials.need_certificate() || client.options.certificate_bound_access_tokens)
+    }
+
+    /// The origins (RFC 6454) at which clients of type `browser` have their redirect URIs.
+    #[must_use]
+    pub fn browser_origins(&self) -> HashSet<String> {
+        let apps = self
+            .clients
+            .values()
+            .filter(|client| client.kind == ClientKind::Browser);
+        let origins = apps.flat_map(|client| &client.redirect_uris).filter_map(|uri| {
+            let origin = url::Url::parse(uri).ok()?.origin();
+            origin.is_tuple().then(|| origin.ascii_serialization())
+        });
+        origins.collect()
     }
 }
 

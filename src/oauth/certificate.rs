@@ -67,8 +67,8 @@ pub fn is_of(der: &[u8], subject: &TlsSubject) -> bool {
         });
     names.flatten().any(|name| match (subject, name) {
         (TlsSubject::SanDns(registered), GeneralName::DNSName(shown)) => registered.eq_ignore_ascii_case(shown),
-        (TlsSubject::SanUri(registered), GeneralName::URI(shown)) => registered == shown,
-        (TlsSubject::SanEmail(registered), GeneralName::RFC822Name(shown)) => registered == shown,
+        (TlsSubject::SanUri(registered), GeneralName::URI(shown))
+        | (TlsSubject::SanEmail(registered), GeneralName::RFC822Name(shown)) => registered == shown,
         (TlsSubject::SanIp(registered), GeneralName::IPAddress(shown)) => registered
             .parse::<IpAddr>()
             .is_ok_and(|registered| octets(registered) == *shown),

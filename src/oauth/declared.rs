@@ -240,6 +240,10 @@ pub struct ClientDeclaration {
 
 /// What few clients say. The names are those of RFC 7591 section 2 and its extensions.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a metadata value of RFC 7591, and none excludes another"
+)]
 pub struct ClientOptions {
     /// The name that people see.
     pub name: Option<String>,

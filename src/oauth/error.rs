@@ -314,9 +314,9 @@ impl OAuthError {
             | Self::MissingParameter(_)
             | Self::Pkce(_)
             | Self::CertificateMissing
+            | Self::Exchange(_)
             | Self::Bearer(BearerProblem::Several) => E::InvalidRequest,
             Self::InvalidTarget(_) => E::InvalidTarget,
-            Self::Exchange(_) => E::InvalidRequest,
             Self::Grant(_) => E::InvalidGrant,
             Self::Device(DeviceProblem::Pending) => E::AuthorizationPending,
             Self::Device(DeviceProblem::TooFast) => E::SlowDown,

@@ -128,6 +128,7 @@ pub fn authorization_server(issuer: &Issuer, server: &Server, certificates: bool
 #[must_use]
 pub fn openid_configuration(issuer: &Issuer, server: &Server, certificates: bool) -> Value {
     let mut document = authorization_server(issuer, server, certificates);
+    document["userinfo_endpoint"] = json!(endpoint(issuer, &server.id, "userinfo"));
     document["subject_types_supported"] = json!(["public"]);
     document["id_token_signing_alg_values_supported"] = json!([server.algorithm.as_str()]);
     document

@@ -54,6 +54,7 @@
 //!
 //! | attack | | countermeasure | test |
 //! |---|---|---|---|
+//! | F32 | token exchange that widens | scopes of the subject token at most, audiences of associated servers alone | `case_134_attack_f32_scope_audience_and_life_are_never_widened` |
 //! | F33 | a grant that forgets a check of the others (CVE-2026-1609, CVE-2026-11800) | one function decides every grant | `case_058_case_096_attack_f33_user_client_and_policy_are_looked_at_when_the_code_is_redeemed` |
 //! | F33 | a disabled user | gets nothing more by any grant | `case_096_attack_f33_a_user_of_the_store_who_is_disabled_gets_nothing_more` |
 //! | F34 | a legacy grant by a back door (CVE-2026-9792) | given by name, or not at all | `case_085_attack_f34_no_other_client_gets_anything_by_password` |

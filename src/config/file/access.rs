@@ -273,13 +273,11 @@ pub(crate) struct KeySetJson(pub(crate) serde_json::Value);
 
 impl Decode for KeySetJson {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        match (&node.kind, json(node)) {
-            (Kind::Mapping(_), Some(set)) => Some(Self(set)),
-            _ => {
-                problems.wrong_shape(node, "a JWK set: `{ keys: [{ kty: EC, … }] }`");
-                None
-            }
+        if let (Kind::Mapping(_), Some(set)) = (&node.kind, json(node)) {
+            return Some(Self(set));
         }
+        problems.wrong_shape(node, "a JWK set: `{ keys: [{ kty: EC, … }] }`");
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod authority;
 pub(in crate::http) mod house;
+mod oversight;
 mod people;
 mod registration;
 mod servers;

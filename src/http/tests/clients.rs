@@ -138,3 +138,49 @@ async fn case_111_case_112_attack_f38_introspection_answers_json_or_a_jwt_and_is
         .expect("a request");
     assert_eq!(send(&router, get).await.status, 405);
 }
+
+#[tokio::test]
+async fn case_079_attack_f37_only_pages_of_a_registered_app_may_read_answers() {
+    let mut declaration = quick_bank();
+    let mut app = client("app", ClientKind::Browser, &["authorization_code"]);
+    app.redirect_uris = texts(&["https://app.example/cb", "http://127.0.0.1:3000/cb"]);
+    declaration.clients.push(app);
+    let test = TestIssuer::with(declaration).await;
+    let router = router(Arc::clone(&test.issuer));
+    let preflight = |origin: &str| {
+        let request = Request::options(TOKEN)
+            .header(header::ORIGIN, origin)
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "dpop,content-type");
+        request.body(Body::empty()).expect("a request")
+    };
+    let wrong = "grant_type=client_credentials&client_id=nightly-batch&client_secret=wrong";
+    for (origin, allowed) in [
+        ("https://app.example", true),
+        ("http://127.0.0.1:3000", true),
+        ("null", false),
+        ("http://app.example", false),
+        ("https://sub.app.example", false),
+        ("https://app.example:444", false),
+        ("https://app.example.evil.example", false),
+        ("https://quickbooks.example", false),
+        ("https://APP.example", false),
+        ("*", false),
+        ("", false),
+    ] {
+        let asked = send(&router, preflight(origin)).await;
+        let methods = asked.header(header::ACCESS_CONTROL_ALLOW_METHODS).is_some();
+        assert_eq!((asked.status, methods), (StatusCode::NO_CONTENT, allowed), "{origin}");
+        // An answer that is an error can be read too: an app has to see why.
+        for (request, status) in [(post(TOKEN, BATCH), 200), (post(TOKEN, wrong), 401)] {
+            let answer = send(&router, with_headers(request, &[("origin", origin)])).await;
+            assert_eq!(answer.status, status);
+            let readable = answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+            assert_eq!(readable, allowed.then_some(origin), "{origin}");
+            assert_eq!(answer.header(header::VARY), Some("origin"));
+            assert!(answer.header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS).is_none());
+        }
+    }
+    let plain = send(&router, post(TOKEN, BATCH)).await;
+    assert!(plain.header(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
+}

@@ -2,6 +2,7 @@
 
 mod assertions;
 mod certificates;
+mod listed;
 mod remote;
 mod secrets;
 

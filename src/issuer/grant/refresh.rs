@@ -87,7 +87,7 @@ async fn accept(
         }
         Presented::FromTheFuture => {
             tracing::error!(
-                grant_id = %record.id,
+                grant.id = %record.id,
                 "a refresh token was shown that this store has not given yet: was an older backup restored?"
             );
             RefreshFailure::FromTheFuture

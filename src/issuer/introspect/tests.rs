@@ -146,11 +146,12 @@ async fn case_112_attack_f42_whatever_is_not_good_is_two_words() {
     assert_eq!(asked(&test, "gateway", &token).await, inactive(), "expired");
 }
 
+type Kill = fn(&crate::jose::verify::Claims, Revocation) -> Revocation;
+
 #[tokio::test]
 async fn case_112_case_157_a_token_that_anything_has_killed_is_inactive() {
     let server = server_id("transfers");
     let before = Timestamp::from_unix_seconds(NOW);
-    type Kill = fn(&crate::jose::verify::Claims, Revocation) -> Revocation;
     let as_is: Kill = |_, revocation| revocation;
     let rows: [(Kill, Revocation); 5] = [
         (

@@ -118,13 +118,14 @@ fn case_103_openid_shows_the_id_token_beside() {
     };
     let told = ask("openid transfers:read");
     let shown = |name: &str| told["id_token"][name].clone();
+    // It lives as long as the longest access token of the server.
     assert_eq!(
         (shown("aud"), shown("sub"), shown("nick"), shown("exp")),
         (
             json!("mobile"),
             json!("ada@bank.example"),
             json!("countess"),
-            json!(1300)
+            json!(1600)
         )
     );
     assert_eq!(shown("at_hash"), Value::Null, "there is no access token to hash");

@@ -152,6 +152,7 @@ async fn a_trusted_issuer_says_who_the_user_is_and_the_token_is_as_every_other()
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of every rule")]
 async fn attack_f33_every_assertion_that_breaks_a_rule_is_invalid_grant() {
     let test = TestIssuer::with(trusting()).await;
     let stranger = key(Algorithm::EdDsa);

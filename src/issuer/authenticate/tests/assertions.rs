@@ -302,3 +302,28 @@ async fn case_066_an_assertion_that_was_kept_back_is_dead() {
     test.clock.advance(Duration::from_secs(60));
     assert_eq!(kept.outcome(&test).await, "assertion_expired_token");
 }
+
+#[tokio::test]
+async fn case_132_what_is_no_compact_jws_is_refused() {
+    let test = signer().await;
+    let good = signed(es256(), "signer", "compact", &json!({}));
+    let parts: Vec<&str> = good.split('.').collect();
+    for (what, assertion) in [
+        ("two parts", format!("{}.{}", parts[0], parts[1])),
+        ("four parts", format!("{good}.x")),
+        ("five parts", format!("{good}.x.y")),
+        ("padded", format!("{good}%3D%3D")),
+        ("a padded header", format!("{}%3D.{}.{}", parts[0], parts[1], parts[2])),
+        ("white space", format!("{good}+")),
+        ("a line break", format!("{}%0A.{}.{}", parts[0], parts[1], parts[2])),
+        ("no signature", format!("{}.{}.", parts[0], parts[1])),
+        ("JSON", "%7B%22payload%22%3A%22%22%7D".to_owned()),
+    ] {
+        assert_eq!(
+            Asked::assertion(&assertion).outcome(&test).await,
+            "assertion_malformed",
+            "{what}"
+        );
+    }
+    assert_eq!(Asked::assertion(&good).outcome(&test).await, "granted");
+}

@@ -181,7 +181,7 @@ impl Compiler<'_> {
             return Credentials::Public;
         };
         if let Err(problem) = certificate::check_subject(subject) {
-            let at = self.method_location(declared);
+            let at = method_location(declared);
             let message = format!(
                 "the registered subject `{}` of the client `{name}` {problem}",
                 subject.text()
@@ -203,7 +203,7 @@ impl Compiler<'_> {
         let Some(method) = options.authentication.as_ref().map(|method| method.value) else {
             return;
         };
-        let (name, at) = (&declared.id.value, self.method_location(declared));
+        let (name, at) = (&declared.id.value, method_location(declared));
         let takes_secret = matches!(method, M::ClientSecretBasic | M::ClientSecretPost | M::None);
         let unused = [
             (!declared.secrets.is_empty() && !takes_secret, "secrets"),
@@ -229,11 +229,6 @@ impl Compiler<'_> {
                 );
             }
         }
-    }
-
-    fn method_location(&self, declared: &ClientDeclaration) -> Location {
-        let method = declared.options.authentication.as_ref();
-        method.map_or(declared.id.location, |method| method.location)
     }
 
     /// The keys of a peer, read or to be fetched. `whose` completes "the key set …".
@@ -304,4 +299,9 @@ impl Compiler<'_> {
             allow_private_addresses,
         }))
     }
+}
+
+fn method_location(declared: &ClientDeclaration) -> Location {
+    let method = declared.options.authentication.as_ref();
+    method.map_or(declared.id.location, |method| method.location)
 }

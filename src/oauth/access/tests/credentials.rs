@@ -45,15 +45,18 @@ fn jwks(kids: &[&str]) -> serde_json::Value {
     json!({ "keys": kids.iter().map(key).collect::<Vec<_>>() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the field that it is for is optional")]
 fn set(document: serde_json::Value) -> Option<KeysDeclaration> {
     Some(KeysDeclaration::Jwks(Located::new(document, AT)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the field that it is for is optional")]
 fn uri(url: &str) -> Option<KeysDeclaration> {
     Some(KeysDeclaration::JwksUri(Located::new(url.parse().expect("a URL"), AT)))
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of every method")]
 fn case_064_a_client_has_all_that_its_method_needs_or_the_file_is_refused() {
     let key = Method::PrivateKeyJwt;
     let mac = Method::ClientSecretJwt;
@@ -127,7 +130,7 @@ fn case_064_a_client_has_all_that_its_method_needs_or_the_file_is_refused() {
         (
             "three secrets",
             service(Some(mac), |client| {
-                client.options.shared_secrets = [shared(32), shared(33), shared(34)].concat()
+                client.options.shared_secrets = [shared(32), shared(33), shared(34)].concat();
             }),
             vec!["too_many_secrets"],
         ),
@@ -153,7 +156,7 @@ fn case_064_a_client_has_all_that_its_method_needs_or_the_file_is_refused() {
         (
             "a set without certificates",
             service(Some(Method::SelfSignedTlsClientAuth), |client| {
-                client.options.keys = set(jwks(&["a"]))
+                client.options.keys = set(jwks(&["a"]));
             }),
             vec!["missing_certificate"],
         ),
@@ -173,21 +176,21 @@ fn case_064_a_client_has_all_that_its_method_needs_or_the_file_is_refused() {
         (
             "an audience of nobody",
             service(None, |client| {
-                client.options.audiences = texts(&["https://api.bank.example/transfer"])
+                client.options.audiences = texts(&["https://api.bank.example/transfer"]);
             }),
             vec!["unknown_audience"],
         ),
         (
             "every audience",
             service(None, |client| {
-                client.options.audiences = texts(&["*", "https://api.bank.example/transfers"])
+                client.options.audiences = texts(&["*", "https://api.bank.example/transfers"]);
             }),
             vec![],
         ),
         (
             "a grace of more than a minute",
             service(None, |client| {
-                client.options.refresh.grace = std::time::Duration::from_secs(61)
+                client.options.refresh.grace = std::time::Duration::from_secs(61);
             }),
             vec!["refresh_grace_too_long"],
         ),
@@ -222,7 +225,7 @@ fn a_public_client_has_no_credentials_and_introspects_nothing() {
 #[test]
 fn credentials_that_are_never_used_are_pointed_out() {
     let mut both = service(Some(Method::PrivateKeyJwt), |client| {
-        client.options.keys = uri("https://c.example/jwks")
+        client.options.keys = uri("https://c.example/jwks");
     });
     both.secrets = client("x", ClientKind::Service, &["client_credentials"]).secrets;
     let findings = findings(vec![both]);
