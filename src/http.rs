@@ -97,7 +97,10 @@ fn guarded(router: Router, limits: Limits) -> Router {
 /// The endpoints of every authorization server that is declared or administered.
 fn of_servers(base: &str, issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
     let server = format!("{base}/oauth2/{{id}}");
-    let endpoints = endpoints(&server).layer(from_fn_with_state(Arc::clone(issuer), cors::allow));
+    // The fallback first: one that is set after a layer stands outside of it, and would answer a preflight.
+    let endpoints = endpoints(&server)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(issuer), cors::allow));
     endpoints.merge(documents(&server))
 }
 

@@ -335,6 +335,7 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
     (
         Channel::Log,
         &[
+            "actor",
             "authorization_server",
             "authorization_server.id",
             "changes",
@@ -357,6 +358,9 @@ pub const VOCABULARY: &[(Channel, &[&str])] = &[
             "part",
             "problem",
             "revocation.kind",
+            "seconds",
+            "target_id",
+            "target_type",
             "telemetry_flushed",
             "token_request.grant",
             "token_request.outcome",

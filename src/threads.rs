@@ -12,8 +12,9 @@
 /// so that probes and metrics answer under every load.
 pub const IO: i32 = 5;
 
-/// How far the verification of passwords steps back: a tenth of a processor.
-pub const PASSWORDS: i32 = 10;
+/// How far the verification of passwords steps back behind the I/O runtime, whose threads make its own: a tenth of a
+/// processor is left to it.
+pub const PASSWORDS: i32 = 5;
 
 /// Lowers the priority of the calling thread. Where that does not go, nothing happens: it is no more than a courtesy.
 #[cfg(target_os = "linux")]

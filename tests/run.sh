@@ -86,6 +86,7 @@ if ! $quick; then
     step 'quickstart' quickstart
     step 'benchmark' cargo bench --locked --bench check -- --batches 3 --calls 20000
     step 'allocations' cargo bench --locked --bench allocations
+    step 'abuse' cargo bench --locked --bench abuse -- --rounds 1 --calls 10000
 fi
 
 # The runner's own summaries, added up, as the last line.

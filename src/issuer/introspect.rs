@@ -86,7 +86,8 @@ async fn answer(
     let signer = endpoint
         .keys
         .signer()
-        .ok_or_else(|| OAuthError::internal("the authorization server has no active key"))?;
+        // Only for the moment between the end of a compromised key and the turn of its successor.
+        .ok_or(OAuthError::Overtaken)?;
     let answer = signer.sign(INTROSPECTION_TYPE, &claims).map_err(OAuthError::internal)?;
     Ok(IntrospectionAnswer::Jwt(answer))
 }

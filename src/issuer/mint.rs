@@ -146,7 +146,8 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
     let signer = endpoint
         .keys
         .signer()
-        .ok_or_else(|| OAuthError::internal("the authorization server has no active key"))?;
+        // Only for the moment between the end of a compromised key and the turn of its successor.
+        .ok_or(OAuthError::Overtaken)?;
     let access_token = signer.sign(ACCESS_TOKEN_TYPE, &claims).map_err(OAuthError::internal)?;
     let id_token = match (request.person, request.session) {
         (Some(person), Some(session)) if names(granted.scopes(), "openid") => {

@@ -1,5 +1,6 @@
 //! The operator's tools, as the built program: what they print, and how they end.
 
+mod administer;
 mod audit;
 mod preview;
 mod token;
