@@ -18,7 +18,12 @@ impl Context<'_> {
             match GrantType::parse(&name.value) {
                 Some(grant) if grant.is_legacy() => {
                     let message = format!("`{}` is for clients that have it by name", name.value);
-                    self.error("legacy_grant", name.location, message, "leave it out of `registration`");
+                    self.error(
+                        "legacy_grant_registered",
+                        name.location,
+                        message,
+                        "leave it out of `registration`",
+                    );
                 }
                 Some(grant) => grants.push(grant),
                 None => {
@@ -60,6 +65,62 @@ impl Context<'_> {
                 .same_within
                 .as_ref()
                 .map_or(usual.same_within, |period| period.value.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use crate::config::source::Memory;
+    use crate::config::{Report, Settings, load_text};
+    use crate::issuer::settings::RegistrationPolicy;
+    use crate::oauth::grant::GrantType;
+
+    fn load(registration: &str) -> Result<Settings, Report> {
+        let head = "dev: true\npublic_url: https://127.0.0.1:8443\nauthorization_servers:\n  - { id: a, audience: https://a.example }\n";
+        load_text(
+            Path::new("/etc/scopegate/scopegate.yaml"),
+            &format!("{head}{registration}"),
+            &Memory::default(),
+        )
+    }
+
+    #[test]
+    fn case_142_registration_is_off_unless_it_is_said() {
+        let policy = |text: &str| load(text).expect("no error").registration;
+        assert_eq!(policy(""), None);
+        assert_eq!(policy("registration: {}\n"), Some(RegistrationPolicy::default()));
+        let said = "registration: { open: true, grants: [client_credentials], authentication: [private_key_jwt], \
+            clients_max: 7, unused_for: 1d, same_within: 5m }\n";
+        let expected = RegistrationPolicy {
+            open: true,
+            grants: vec![GrantType::ClientCredentials],
+            authentication: vec!["private_key_jwt".to_owned()],
+            clients_max: 7,
+            unused_for: Duration::from_secs(86_400),
+            same_within: Duration::from_secs(300),
+        };
+        assert_eq!(policy(said), Some(expected));
+    }
+
+    #[test]
+    fn attack_f34_what_is_for_clients_by_name_cannot_be_registered() {
+        for (text, code) in [
+            ("grants: [password]", "legacy_grant_registered"),
+            ("grants: [implicit]", "legacy_grant_registered"),
+            ("grants: [nonsense]", "unknown_grant"),
+            ("authentication: [tls_client_auth]", "unknown_authentication"),
+            ("authentication: [client_secret_jwt]", "unknown_authentication"),
+        ] {
+            let report = load(&format!("registration: {{ {text} }}\n")).expect_err(text);
+            assert_eq!(
+                report.findings().first().map(|finding| finding.code),
+                Some(code),
+                "{text}"
+            );
         }
     }
 }

@@ -2,9 +2,9 @@
 
 mod authority;
 pub(in crate::http) mod house;
+mod oversight;
 mod people;
 mod registration;
-mod roles;
 mod servers;
 
 use axum::Router;

@@ -1,10 +1,64 @@
-//! What administrators may do, by their roles.
+//! What administrators do is logged, and what each of them may not do is refused.
 
-use axum::http::Method;
+use std::time::Duration;
+
+use axum::http::{Method, header};
 use serde_json::{Value, json};
 
 use super::house::House;
 use super::people::{APPS, GROUPS, USERS, alice, app, web_app};
+use crate::issuer::fixture::NOW;
+
+#[tokio::test]
+async fn the_log_is_read_by_type_and_time_and_page() {
+    let house = House::open().await;
+    for name in ["a", "b", "c"] {
+        house.post(GROUPS, &json!({ "profile": { "name": name } })).await.ok();
+        house.test.clock.advance(Duration::from_secs(60));
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let events = list.as_array().expect("a list").iter();
+        events
+            .map(|event| {
+                event["target"][0]["changeDetails"]["to"]["name"]
+                    .as_str()
+                    .expect("a name")
+                    .to_owned()
+            })
+            .collect()
+    };
+    let filter = "filter=eventType%20eq%20%22group.lifecycle.create%22";
+    let all = house.get(&format!("/api/v1/logs?{filter}")).await.ok();
+    assert_eq!(names(&all), ["a", "b", "c"]);
+    assert_eq!(all[0]["actor"]["id"], "root");
+    let newest = house
+        .get(&format!("/api/v1/logs?{filter}&sortOrder=DESCENDING&limit=2"))
+        .await;
+    assert_eq!(names(&newest.body), ["c", "b"]);
+    let next = newest.headers.get_all(header::LINK).iter().find_map(|link| {
+        let link = link.to_str().expect("text");
+        Some(link.strip_suffix("; rel=\"next\"")?.trim_matches(['<', '>']).to_owned())
+    });
+    let next = next.expect("there is more");
+    let path = next.split_once("8443").expect("the base").1;
+    assert_eq!(names(&house.get(path).await.ok()), ["a"]);
+    let second = jiff::Timestamp::from_second(NOW + 60).expect("a time");
+    let third = jiff::Timestamp::from_second(NOW + 120).expect("a time");
+    let between = house
+        .get(&format!("/api/v1/logs?{filter}&since={second}&until={third}"))
+        .await
+        .ok();
+    assert_eq!(names(&between), ["b"]);
+    for wrong in [
+        "filter=actor.id%20eq%20%22root%22",
+        "since=yesterday",
+        "q=x",
+        "sortOrder=UP",
+        "after=MTp4",
+    ] {
+        assert_eq!(house.get(&format!("/api/v1/logs?{wrong}")).await.status, 400, "{wrong}");
+    }
+}
 
 #[tokio::test]
 async fn case_155_an_api_administrator_manages_apps_and_nobody_and_no_other_administrator() {
