@@ -109,6 +109,7 @@ pub fn authorization_server(issuer: &Issuer, server: &Server, certificates: bool
         "jwks_uri": at("keys"),
         "revocation_endpoint": at("revoke"),
         "introspection_endpoint": at("introspect"),
+        "registration_endpoint": at("clients"),
         "scopes_supported": public,
         "response_types_supported": [],
         "grant_types_supported": grants(server),

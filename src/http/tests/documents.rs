@@ -20,6 +20,7 @@ async fn case_147_both_documents_stand_at_every_url_shape_and_name_their_issuer(
             ("jwks_uri", "keys"),
             ("revocation_endpoint", "revoke"),
             ("introspection_endpoint", "introspect"),
+            ("registration_endpoint", "clients"),
         ] {
             assert_eq!(body[name], format!("{issuer}/v1/{path}"));
         }
