@@ -29,7 +29,6 @@ pub mod dpop;
 pub mod json;
 pub mod jwk;
 pub mod key;
-pub mod private_jwk;
 pub mod sign;
 pub mod unverified;
 pub mod verify;

@@ -141,14 +141,7 @@ impl Desk<'_> {
             text
         });
         let at = self.now();
-        let object = StoredObject {
-            kind: ObjectKind::Client,
-            id: id.clone(),
-            revision: 1,
-            body: document.body(),
-            created_at: at,
-            updated_at: at,
-        };
+        let object = StoredObject::new(ObjectKind::Client, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
             audit: vec![self.event(Told {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
 use crate::issuer::directory::new_id;
-use crate::jose::private_jwk::generate_private_jwk;
-use crate::jose::sign::SignError;
+use crate::jose::alg::Algorithm;
+use crate::jose::sign::{SignError, SigningKey};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::oauth::document::{
@@ -78,7 +78,9 @@ pub async fn bootstrap(store: &dyn Store, now: Timestamp, again: bool) -> Result
             return Err(BootstrapError::Exists { client });
         }
     }
-    let (key, private_key) = generate_private_jwk()?;
+    // RSA: what every one of Okta's SDKs signs with.
+    let key = SigningKey::generate(Algorithm::Rs256)?;
+    let private_key = key.private_jwk()?;
     let document = client(&key.public_jwk(), now)?;
     let client_id = new_id(IdPrefix::Client);
     let role = RoleBindingDocument {
@@ -91,16 +93,7 @@ pub async fn bootstrap(store: &dyn Store, now: Timestamp, again: bool) -> Result
     } else {
         new_id(IdPrefix::RoleBinding)
     };
-    let object = |kind, id: &str, body| {
-        ObjectChange::Insert(StoredObject {
-            kind,
-            id: id.to_owned(),
-            revision: 1,
-            body,
-            created_at: now,
-            updated_at: now,
-        })
-    };
+    let object = |kind, id: &str, body| ObjectChange::Insert(StoredObject::new(kind, id, body, now));
     let changes = [
         object(ObjectKind::Client, &client_id, document.body()),
         object(ObjectKind::RoleBinding, &role_id, role.body()),

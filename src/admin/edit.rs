@@ -86,14 +86,7 @@ impl Administration {
             before: Value::Null,
             after: document.body(),
         };
-        let object = StoredObject {
-            kind: ObjectKind::AuthorizationServer,
-            id: id.clone(),
-            revision: 1,
-            body: document.body(),
-            created_at: at,
-            updated_at: at,
-        };
+        let object = StoredObject::new(ObjectKind::AuthorizationServer, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
             audit: vec![deed.event(who, at)],

@@ -94,14 +94,7 @@ impl Desk<'_> {
         let document = read(profile)?;
         let id = new_id(IdPrefix::Group);
         let at = self.now();
-        let object = StoredObject {
-            kind: ObjectKind::Group,
-            id: id.clone(),
-            revision: 1,
-            body: document.body(),
-            created_at: at,
-            updated_at: at,
-        };
+        let object = StoredObject::new(ObjectKind::Group, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
             audit: vec![self.event(Told {

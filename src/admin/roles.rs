@@ -81,14 +81,12 @@ impl Desk<'_> {
             }
             let (id, at) = (new_id(IdPrefix::RoleBinding), self.now());
             let change = Change {
-                changes: vec![ObjectChange::Insert(StoredObject {
-                    kind: ObjectKind::RoleBinding,
-                    id: id.clone(),
-                    revision: 1,
-                    body: document.body(),
-                    created_at: at,
-                    updated_at: at,
-                })],
+                changes: vec![ObjectChange::Insert(StoredObject::new(
+                    ObjectKind::RoleBinding,
+                    &id,
+                    document.body(),
+                    at,
+                ))],
                 audit: vec![self.event(Told {
                     kind: AuditKind::RoleGranted,
                     target: APP,

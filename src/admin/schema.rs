@@ -38,14 +38,7 @@ impl Desk<'_> {
             }
             let at = self.now();
             let change = match now {
-                None => ObjectChange::Insert(StoredObject {
-                    kind: ObjectKind::UserSchema,
-                    id: USER_SCHEMA.to_owned(),
-                    revision: 1,
-                    body: after.body(),
-                    created_at: at,
-                    updated_at: at,
-                }),
+                None => ObjectChange::Insert(StoredObject::new(ObjectKind::UserSchema, USER_SCHEMA, after.body(), at)),
                 Some(schema) => ObjectChange::Replace {
                     kind: ObjectKind::UserSchema,
                     id: USER_SCHEMA.to_owned(),

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::AdminError;
 use crate::admin::desk::{Desk, TRIES, Told};
-use crate::admin::password;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::directory::new_id;
 use crate::model::id::{Subject, UserId};
@@ -194,7 +193,7 @@ impl Desk<'_> {
             self.managed_group(group)?;
         }
         let password = match new.password {
-            Some(password) => Some(password::hash(password, &login).await?),
+            Some(password) => Some(self.hash_password(password, &login).await?),
             None => None,
         };
         let id = UserId::parse(&new_id(IdPrefix::User)).map_err(|error| AdminError::Internal(Box::new(error)))?;
@@ -271,7 +270,7 @@ impl Desk<'_> {
                 self.check_login_is_free(&after.login).await?;
             }
             if let (Some(password), None) = (&edit.password, &hashed) {
-                hashed = Some(password::hash(password.clone(), &after.login).await?);
+                hashed = Some(self.hash_password(password.clone(), &after.login).await?);
             }
             let has_new_password = hashed.is_some();
             if let Some(hash) = &hashed {

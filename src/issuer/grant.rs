@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::issuer::authenticate::{AuthenticatedClient, authenticate};
 use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot, TokenAnswer, dpop};
 use crate::model::scope::ScopeSet;
+use crate::oauth::access::Granted;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::minting;
@@ -85,6 +86,11 @@ impl GrantContext<'_> {
     /// Whether the client has the grant at all: asked before anything of the grant is looked at.
     fn admit(&self, grant: GrantType) -> Result<(), OAuthError> {
         minting::admit(self.client.client(), grant)
+    }
+
+    /// Refuses the scopes that a person would have to be asked for.
+    fn ask_nobody(&self, granted: &Granted) -> Result<(), OAuthError> {
+        minting::ask_nobody(&self.endpoint.server, self.client.client(), granted.scopes())
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::entropy;
+use crate::issuer::Issuer;
 use crate::issuer::people::Password;
 use crate::model::digest::Digest;
 use crate::model::secret::Secret;
@@ -97,15 +98,35 @@ impl Passwords {
         });
         work.await.map_err(OAuthError::internal)?
     }
+
+    /// The password as it is kept. Who sets one waits for a turn among those that are verified: an administrator is not
+    /// turned away because somebody guesses.
+    pub(super) async fn hash(&self, password: Secret<String>) -> Result<Secret<String>, PasswordRefused> {
+        let turn = Arc::clone(&self.running).acquire_owned().await;
+        let turn = turn.map_err(|_| PasswordRefused::Library)?;
+        let work = self.threads.run(move || {
+            let hashed = hash_password(&password);
+            drop(turn);
+            hashed
+        });
+        work.await.map_err(|_| PasswordRefused::Library)?
+    }
+}
+
+impl Issuer {
+    /// A new password as it is kept.
+    ///
+    /// # Errors
+    /// [`PasswordRefused`].
+    pub async fn hash_password(&self, password: Secret<String>) -> Result<Secret<String>, PasswordRefused> {
+        self.passwords.hash(password).await
+    }
 }
 
 /// The password as it is kept: a PHC text of Argon2id with the parameters of today.
 ///
 /// It takes tens of milliseconds: not for a thread that answers.
-///
-/// # Errors
-/// When it has no or too many bytes, or the library fails.
-pub fn hash_password(password: &Secret<String>) -> Result<Secret<String>, PasswordRefused> {
+pub(super) fn hash_password(password: &Secret<String>) -> Result<Secret<String>, PasswordRefused> {
     let bytes = password.expose_secret().as_bytes();
     if bytes.is_empty() || bytes.len() > PASSWORD_BYTES_MAX {
         return Err(PasswordRefused::Length(bytes.len()));
@@ -175,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_kept_as_argon2id_and_no_other_one_fits() {
+    fn attack_f42_a_password_is_kept_as_argon2id_with_a_salt_of_its_own() {
         let kept = hash_password(&secret("correct horse")).expect("hashed");
         assert!(kept.expose_secret().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let again = hash_password(&secret("correct horse")).expect("hashed");

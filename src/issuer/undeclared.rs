@@ -83,14 +83,7 @@ impl Issuer {
                 body,
                 at,
             },
-            None => ObjectChange::Insert(StoredObject {
-                kind,
-                id,
-                revision: 1,
-                body,
-                created_at: at,
-                updated_at: at,
-            }),
+            None => ObjectChange::Insert(StoredObject::new(kind, &id, body, at)),
         }
     }
 }

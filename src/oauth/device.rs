@@ -37,7 +37,7 @@ const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// How many letters a user code has: some 34 bits for ten minutes.
 const USER_CODE_LETTERS: usize = 8;
 
-/// A user code of these unguessable bytes, `XXXX-XXXX`; none if too few of them can be used.
+/// A user code of these unguessable bytes, in two groups of four letters; none if too few of them can be used.
 #[must_use]
 pub fn user_code(random: &[u8]) -> Option<String> {
     // A byte beyond the last multiple of 20 would make some letters likelier than others.

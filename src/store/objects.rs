@@ -150,6 +150,21 @@ pub struct StoredObject {
     pub updated_at: Timestamp,
 }
 
+impl StoredObject {
+    /// An object as it begins: at revision 1.
+    #[must_use]
+    pub fn new(kind: ObjectKind, id: &str, body: Value, at: Timestamp) -> Self {
+        Self {
+            kind,
+            id: id.to_owned(),
+            revision: 1,
+            body,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
 /// A change of an object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ObjectChange {

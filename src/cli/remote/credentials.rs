@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_assertion_names_the_client_twice_and_the_endpoint_and_is_short_lived() {
         let key = SigningKey::generate(Algorithm::Es256).expect("made");
-        let jwk: Value = serde_json::from_str(key.private_jwk().expose_secret()).expect("JSON");
+        let jwk: Value = serde_json::from_str(key.private_jwk().expect("told").expose_secret()).expect("JSON");
         let text = json!({ "client_id": "root", "private_key": jwk }).to_string();
         let credentials = Credentials::parse(&Secret::new(text)).expect("read");
         let endpoint = "https://127.0.0.1:8444/oauth2/v1/token";

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::issuer::grant::person::{Opening, ask_nobody};
+use crate::issuer::grant::person::Opening;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::people::{self, Person};
 use crate::issuer::{Note, TokenAnswer};
@@ -53,7 +53,7 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
             now,
         };
         let opened = opening.decide(context, note)?;
-        ask_nobody(context, opened.granted.scopes())?;
+        context.ask_nobody(&opened.granted)?;
         let answer: TokenAnswer = opening.answer(context, &opened)?;
         assertion.use_up(context).await?;
         Ok(answer)

@@ -20,7 +20,6 @@ use crate::model::digest::Digest;
 use crate::model::time::Timestamp;
 use crate::oauth::error::{OAuthError, PasswordFailure};
 use crate::oauth::grant::GrantType;
-use crate::oauth::minting;
 
 /// How many attempts may fail, one after the other.
 const FAILURES_MAX: u32 = 10;
@@ -52,11 +51,7 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
             now,
         };
         let opened = opening.decide(context, note)?;
-        minting::ask_nobody(
-            &context.endpoint.server,
-            context.client.client(),
-            opened.granted.scopes(),
-        )?;
+        context.ask_nobody(&opened.granted)?;
         let answer = opening.answer(context, &opened)?;
         if let Some(record) = &opened.record {
             note.set("grant_id", json!(opened.id.as_str()));

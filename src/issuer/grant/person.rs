@@ -18,11 +18,10 @@ use crate::issuer::grant::GrantContext;
 use crate::issuer::mint::{MintRequest, TokenAnswer, mint, names};
 use crate::issuer::people::Person;
 use crate::model::id::{GrantId, Subject};
-use crate::model::scope::{Scope, ScopeSet};
+use crate::model::scope::ScopeSet;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
-use crate::oauth::access::{AccessDecision, AccessDenial, Granted, RefreshLifetimes, TokenRequestFacts, decide};
-use crate::oauth::declared::Consent;
+use crate::oauth::access::{AccessDecision, Granted, RefreshLifetimes, TokenRequestFacts, decide};
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
 use crate::oauth::refresh::{self, GrantRecord, RefreshToken, new_grant_id};
@@ -213,23 +212,4 @@ pub(super) fn audiences_of_grant(context: &GrantContext<'_>, granted: &[String])
 /// When a refresh token ends that is not used: never after the grant.
 pub(super) fn idle_end(now: Timestamp, lifetimes: RefreshLifetimes, expires_at: Timestamp) -> Timestamp {
     lifetimes.idle.map_or(expires_at, |idle| now.plus(idle).min(expires_at))
-}
-
-/// Refuses the scopes that a person would have to be asked for.
-pub(super) fn ask_nobody(context: &GrantContext<'_>, scopes: &ScopeSet) -> Result<(), OAuthError> {
-    let client_asks = context.client.client().options.asks_consent;
-    let server = &context.endpoint.server;
-    let needs_asking = |scope: &&Scope| {
-        server.scopes.get(*scope).is_some_and(|info| match info.consent {
-            Consent::Implicit => false,
-            Consent::Flexible => client_asks,
-            Consent::Required => true,
-        })
-    };
-    let needed: ScopeSet = scopes.iter().filter(needs_asking).cloned().collect();
-    if needed.is_empty() {
-        Ok(())
-    } else {
-        Err(AccessDenial::ConsentRequired(needed).into())
-    }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::issuer::grant::person::{ask_nobody, outcome};
+use crate::issuer::grant::person::outcome;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::living::{self, LivingToken};
 use crate::issuer::mint::{MintRequest, mint};
@@ -78,7 +78,7 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
         // What a person has agreed to for one client was not agreed to for another.
         let is_own = *subject.token.client() == context.client.client().id;
         if !is_own || subject.endpoint.server.id != context.endpoint.server.id {
-            ask_nobody(context, granted.scopes())?;
+            context.ask_nobody(&granted)?;
         }
         let session = Session::of(&subject.token)?;
         let request = MintRequest {

@@ -4,7 +4,7 @@
 //! The text is a secret from end to end: it comes in and goes out as [`Secret`], and no error repeats
 //! a part of it.
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _};
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,10 +14,14 @@ use zeroize::Zeroizing;
 use crate::jose::alg::{Algorithm, KeyFamily};
 use crate::jose::der;
 use crate::jose::jwk::PublicJwk;
-#[cfg(test)]
-use crate::jose::sign::Pair;
-use crate::jose::sign::{SignError, SigningKey, curve};
+use crate::jose::sign::{Pair, SignError, SigningKey, curve};
 use crate::model::secret::Secret;
+
+/// The tag of an `OCTET STRING`.
+const OCTET_STRING: u8 = 0x04;
+
+/// The members of RFC 7518 section 6.3, in the order of an `RSAPrivateKey` (RFC 8017 appendix A.1.2).
+const RSA_MEMBERS: [&str; 8] = ["n", "e", "d", "p", "q", "dp", "dq", "qi"];
 
 /// Why a text is no private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +73,30 @@ impl SigningKey {
         };
         Ok(Self::from_pkcs8(algorithm, &Secret::new(pkcs8))?)
     }
+
+    /// The whole pair, for the one moment in which it is handed over: the public JWK, and its private members.
+    ///
+    /// # Errors
+    /// [`SignError`] when the library does not give the private half.
+    pub fn private_jwk(&self) -> Result<Secret<String>, SignError> {
+        let library = |_| SignError::Library;
+        let members = match &self.pair {
+            Pair::Rsa(..) => rsa_numbers(self.to_pkcs8().expose_secret()).ok_or(SignError::Library)?,
+            Pair::Ecdsa(pair) => {
+                let private = pair.private_key().as_be_bytes().map_err(library)?;
+                vec![("d", Zeroizing::new(private.as_ref().to_vec()))]
+            }
+            Pair::Ed25519(pair) => {
+                let seed = pair.seed().and_then(|seed| seed.as_be_bytes()).map_err(library)?;
+                vec![("d", Zeroizing::new(seed.as_ref().to_vec()))]
+            }
+        };
+        let mut jwk = self.public_jwk();
+        for (name, number) in members {
+            jwk[name] = URL_SAFE_NO_PAD.encode(&*number).into();
+        }
+        Ok(Secret::new(jwk.to_string()))
+    }
 }
 
 fn by_kind(public: &PublicJwk) -> Algorithm {
@@ -102,7 +130,7 @@ fn number(members: &Map<String, Value>, name: &str) -> Result<Zeroizing<Vec<u8>>
 /// An `RSAPrivateKey` (RFC 8017 appendix A.1.2) of the members of RFC 7518 section 6.3.
 fn rsa_private_key(members: &Map<String, Value>) -> Result<Zeroizing<Vec<u8>>, PrivateJwkError> {
     let mut content = Zeroizing::new(vec![der::INTEGER, 1, 0]);
-    for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+    for name in RSA_MEMBERS {
         let bytes = number(members, name)?;
         let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
         let magnitude = &bytes[start..];
@@ -120,26 +148,21 @@ fn rsa_private_key(members: &Map<String, Value>) -> Result<Zeroizing<Vec<u8>>, P
     Ok(sequence)
 }
 
-/// What a tool that makes elliptic keys would hand over.
-#[cfg(test)]
-impl SigningKey {
-    pub(crate) fn private_jwk(&self) -> Secret<String> {
-        use aws_lc_rs::encoding::AsBigEndian as _;
-        let d = match &self.pair {
-            Pair::Rsa(..) => panic!("`jose::private_jwk` makes those"),
-            Pair::Ecdsa(pair) => {
-                let private = pair.private_key().as_be_bytes().expect("told");
-                URL_SAFE_NO_PAD.encode(private.as_ref())
-            }
-            Pair::Ed25519(pair) => {
-                let seed = pair.seed().and_then(|seed| seed.as_be_bytes()).expect("told");
-                URL_SAFE_NO_PAD.encode(seed.as_ref())
-            }
-        };
-        let mut jwk = self.public_jwk();
-        jwk["d"] = d.into();
-        Secret::new(jwk.to_string())
+/// The numbers in a `PrivateKeyInfo` (RFC 5208 section 5) of an RSA key.
+fn rsa_numbers(pkcs8: &[u8]) -> Option<Vec<(&'static str, Zeroizing<Vec<u8>>)>> {
+    let (info, _) = der::element(pkcs8, der::SEQUENCE)?;
+    let (_version, rest) = der::element(info, der::INTEGER)?;
+    let (_algorithm, rest) = der::element(rest, der::SEQUENCE)?;
+    let (document, _) = der::element(rest, OCTET_STRING)?;
+    let (key, _) = der::element(document, der::SEQUENCE)?;
+    let (_version, mut rest) = der::element(key, der::INTEGER)?;
+    let mut numbers = Vec::with_capacity(RSA_MEMBERS.len());
+    for name in RSA_MEMBERS {
+        let (number, after) = der::unsigned(rest)?;
+        numbers.push((name, Zeroizing::new(number.to_vec())));
+        rest = after;
     }
+    Some(numbers)
 }
 
 #[cfg(test)]
@@ -147,7 +170,6 @@ mod tests {
     use super::*;
     use crate::jose::compact::Compact;
     use crate::jose::key::KeySet;
-    use crate::jose::private_jwk::generate_private_jwk;
     use crate::jose::verify::verify_signature;
 
     fn read(text: &str) -> Result<SigningKey, PrivateJwkError> {
@@ -156,9 +178,9 @@ mod tests {
 
     #[test]
     fn a_private_jwk_reads_back_as_the_same_key() {
-        for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa] {
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa] {
             let key = SigningKey::generate(algorithm).expect("made");
-            let text = key.private_jwk();
+            let text = key.private_jwk().expect("told");
             let again = SigningKey::from_private_jwk(&text).expect("read");
             assert_eq!((again.kid(), again.algorithm()), (key.kid(), algorithm));
             let signed = again.sign("JWT", &Map::new()).expect("signed");
@@ -169,22 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn an_rsa_key_that_was_handed_over_signs() {
-        let (made, text) = generate_private_jwk().expect("made");
-        let key = SigningKey::from_private_jwk(&text).expect("read");
-        assert_eq!((key.kid(), key.algorithm()), (made.kid(), Algorithm::Rs256));
-        let signed = key.sign("JWT", &Map::new()).expect("signed");
-        let compact = Compact::parse(signed.expose_secret()).expect("compact");
-        let keys = KeySet::from_keys(vec![made.verifying_key()]);
-        assert!(verify_signature(&compact, &keys, &[Algorithm::Rs256]).is_ok());
-    }
-
-    #[test]
     fn what_is_no_private_key_is_refused() {
         let key = SigningKey::generate(Algorithm::Es256).expect("made");
         let other = SigningKey::generate(Algorithm::Es256).expect("made");
         let members = |key: &SigningKey| -> Map<String, Value> {
-            serde_json::from_str(key.private_jwk().expose_secret()).expect("JSON")
+            serde_json::from_str(key.private_jwk().expect("told").expose_secret()).expect("JSON")
         };
         let mut public_alone = members(&key);
         public_alone.remove("d");
@@ -203,5 +214,38 @@ mod tests {
         for text in ["", "canary", "[]", "{}", "{\"kty\":\"EC\"}"] {
             assert_eq!(read(text).err(), Some(PrivateJwkError::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn the_numbers_of_an_rsa_key_belong_together() {
+        let key = SigningKey::generate(Algorithm::Rs256).expect("made");
+        let text = key.private_jwk().expect("told");
+        let private: Value = serde_json::from_str(text.expose_secret()).expect("JSON");
+        let public = key.public_jwk();
+        for name in ["n", "e", "kid", "alg", "use", "kty"] {
+            assert_eq!(private[name], public[name], "{name}");
+        }
+        let number = |name: &str| {
+            let text = private[name].as_str().expect("text");
+            URL_SAFE_NO_PAD.decode(text).expect("base64url")
+        };
+        // p·q = n in length at least, and no number begins with a zero byte.
+        assert_eq!(number("p").len() + number("q").len(), number("n").len());
+        for name in RSA_MEMBERS {
+            assert_ne!(number(name).first(), Some(&0), "{name}");
+        }
+        // The library checks that the numbers belong together.
+        let members: Vec<Vec<u8>> = RSA_MEMBERS.iter().map(|name| number(name)).collect();
+        let part = |index: usize| members[index].as_slice();
+        let components = aws_lc_rs::rsa::KeyPairComponents {
+            public_key: aws_lc_rs::rsa::PublicKeyComponents { n: part(0), e: part(1) },
+            d: part(2),
+            p: part(3),
+            q: part(4),
+            dP: part(5),
+            dQ: part(6),
+            qInv: part(7),
+        };
+        assert!(aws_lc_rs::rsa::KeyPair::from_components(&components).is_ok());
     }
 }

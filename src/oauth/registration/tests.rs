@@ -2,7 +2,6 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::jose::alg::Algorithm;
-use crate::jose::private_jwk::generate_private_jwk;
 use crate::jose::sign::SigningKey;
 use crate::model::time::Timestamp;
 
@@ -201,7 +200,8 @@ fn keys_are_public_unique_and_keep_their_identifiers() {
     let again = read_as(Speaker::Itself, &back, Some(&previous)).expect("accepted");
     assert_eq!(again.keys, previous.keys);
 
-    let (_, private) = generate_private_jwk().expect("a key");
+    let pair = SigningKey::generate(Algorithm::Es256).expect("a key");
+    let private = pair.private_jwk().expect("told");
     let private: Value = serde_json::from_str(private.expose_secret()).expect("JSON");
     for (name, keys) in [
         ("a private key", json!([private])),
