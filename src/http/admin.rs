@@ -24,6 +24,7 @@ mod groups;
 mod keys;
 mod logs;
 pub(super) mod paging;
+mod part;
 mod policies;
 mod preview;
 pub(super) mod request;
@@ -40,6 +41,7 @@ use axum::middleware::from_fn;
 
 use crate::admin::Administration;
 use crate::http::admin::error::ApiError;
+use crate::oauth::document::{ClaimDocument, PolicyDocument, RuleDocument, ScopeDocument};
 
 /// Everything below `/api/v1`, and the roles of clients.
 pub(super) fn router(administration: Administration) -> Router {
@@ -54,10 +56,10 @@ pub(super) fn router(administration: Administration) -> Router {
 /// Authorization servers, and what is in them.
 fn servers() -> Router<Administration> {
     authorization_servers::routes()
-        .merge(scopes::routes())
-        .merge(claims::routes())
-        .merge(policies::routes())
-        .merge(rules::routes())
+        .merge(part::routes::<ScopeDocument>())
+        .merge(part::routes::<ClaimDocument>())
+        .merge(part::switched_routes::<PolicyDocument>())
+        .merge(part::switched_routes::<RuleDocument>())
         .merge(keys::routes())
         .merge(tokens::routes())
         .merge(preview::routes())

@@ -13,7 +13,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
 
-use crate::admin::{Action, AdminError, Administration, Deed, Listed, Resource, ServerEdit};
+use crate::admin::{Action, Administration, Deed, Listed, Resource, ServerEdit};
 use crate::audit::AuditKind;
 use crate::http::admin::caller::Caller;
 use crate::http::admin::error::ApiError;
@@ -373,15 +373,4 @@ impl Input {
         };
         document
     }
-}
-
-/// Finds a part of a server by its identifier.
-pub(super) fn part<'p, T>(
-    parts: &'p [T],
-    kind: &'static str,
-    id: &str,
-    name: impl Fn(&T) -> &str,
-) -> Result<(usize, &'p T), AdminError> {
-    let found = parts.iter().enumerate().find(|(_, part)| name(part) == id);
-    found.ok_or_else(|| AdminError::not_found(kind, id))
 }

@@ -2,36 +2,15 @@
 //!
 //! `value` is a CEL expression where `valueType` is `EXPRESSION`: what Okta's expressions can do, in another language.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use crate::admin::{Action, Administration, Deed, Resource, ServerEdit};
+use crate::admin::{AdminError, Administration, Resource};
 use crate::audit::AuditKind;
-use crate::http::admin::authorization_servers::part;
-use crate::http::admin::caller::Caller;
 use crate::http::admin::error::ApiError;
-use crate::http::admin::etag::{self, DryRun, IfMatch};
-use crate::http::admin::paging::Page;
-use crate::http::admin::request::{Body, Ids};
+use crate::http::admin::part::Part;
 use crate::http::admin::wire::{self, Fields, STATUSES};
-use crate::issuer::directory::{ManagedServer, new_id};
 use crate::model::time::Timestamp;
 use crate::oauth::document::{ClaimDocument, ClaimType, GroupFilter, IdPrefix, ServerDocument, Status, ValueType};
-
-pub(super) fn routes() -> Router<Administration> {
-    Router::new()
-        .route("/api/v1/authorizationServers/{id}/claims", get(list).post(create))
-        .route(
-            "/api/v1/authorizationServers/{id}/claims/{claim}",
-            get(read).put(replace).delete(delete),
-        )
-}
 
 const TYPES: [(&str, ClaimType); 2] = [("RESOURCE", ClaimType::Resource), ("IDENTITY", ClaimType::Identity)];
 const VALUES: [(&str, ValueType); 2] = [("EXPRESSION", ValueType::Expression), ("GROUPS", ValueType::Groups)];
@@ -46,130 +25,73 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> Option<&'static
     words.iter().find(|(_, known)| known == value).map(|(word, _)| *word)
 }
 
-fn view(claim: &ClaimDocument, in_file: bool) -> Value {
-    let object = json!({
-        "id": claim.id,
-        "name": claim.name,
-        "status": wire::status(claim.status),
-        "claimType": word(&TYPES, &claim.claim_type),
-        "valueType": word(&VALUES, &claim.value_type),
-        "value": claim.value,
-        "group_filter_type": claim.group_filter.as_ref().and_then(|filter| word(&FILTERS, filter)),
-        "conditions": { "scopes": claim.scopes },
-        "alwaysIncludeInToken": claim.claim_type == ClaimType::Resource || claim.always_include,
-        "system": false,
-        "created": wire::time(claim.created_at),
-        "lastUpdated": wire::time(claim.updated_at),
-    });
-    wire::finish(object, in_file)
-}
+impl Part for ClaimDocument {
+    type Input = Input;
 
-async fn list(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids(id): Ids<String>,
-    page: Page,
-) -> Result<Response, ApiError> {
-    let server = administration.server(&who, Action::Read, Resource::AuthorizationServers, &id)?;
-    let mut claims = server.object.document.claims.clone();
-    claims.sort_by(|one, other| one.id.cmp(&other.id));
-    let name = |claim: &ClaimDocument| claim.id.clone();
-    let claims = page.cut(claims, name);
-    Ok(page.answer(&administration.base_url(), claims, name, |claim| {
-        view(claim, server.in_file)
-    }))
-}
+    const KIND: &'static str = "OAuth2Claim";
+    const PATH: &'static str = "/api/v1/authorizationServers/{id}/claims";
+    const RESOURCE: Resource = Resource::AuthorizationServers;
+    const PREFIX: IdPrefix = IdPrefix::Claim;
+    const DEEDS: [AuditKind; 3] = [
+        AuditKind::ClaimCreated,
+        AuditKind::ClaimUpdated,
+        AuditKind::ClaimDeleted,
+    ];
+    const IS_ORDERED: bool = false;
 
-async fn read(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, claim)): Ids<(String, String)>,
-) -> Result<Response, ApiError> {
-    let server = administration.server(&who, Action::Read, Resource::AuthorizationServers, &id)?;
-    let (_, claim) = part(&server.object.document.claims, "OAuth2Claim", &claim, |claim| &claim.id)?;
-    Ok(etag::object(StatusCode::OK, &view(claim, server.in_file)))
-}
-
-async fn create(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids(id): Ids<String>,
-    DryRun(dry_run): DryRun,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let input = Input::read(&body)?;
-    let new = new_id(IdPrefix::Claim);
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, at: Timestamp| {
-        let claim = input.applied_to(&new, at, at);
-        document.claims.push(claim.clone());
-        let told = deed(AuditKind::ClaimCreated, &claim.id, Value::Null, view(&claim, false));
-        Ok((claim, told))
-    };
-    let (claim, _) = administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::object(StatusCode::CREATED, &view(&claim, false)))
-}
-
-async fn replace(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, claim)): Ids<(String, String)>,
-    DryRun(dry_run): DryRun,
-    if_match: IfMatch,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let input = Input::read(&body)?;
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, at: Timestamp| {
-        let (place, before) = part(&document.claims, "OAuth2Claim", &claim, |claim| &claim.id)?;
-        let was = view(before, false);
-        wire::expect(&if_match, &was)?;
-        let after = input.applied_to(&before.id, before.created_at, at);
-        document.claims[place] = after.clone();
-        let told = deed(AuditKind::ClaimUpdated, &after.id, was, view(&after, false));
-        Ok((after, told))
-    };
-    let (claim, _) = administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::object(StatusCode::OK, &view(&claim, false)))
-}
-
-async fn delete(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, claim)): Ids<(String, String)>,
-    DryRun(dry_run): DryRun,
-    if_match: IfMatch,
-) -> Result<Response, ApiError> {
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, _| {
-        let (place, before) = part(&document.claims, "OAuth2Claim", &claim, |claim| &claim.id)?;
-        let was = view(before, false);
-        wire::expect(&if_match, &was)?;
-        document.claims.remove(place);
-        Ok(((), deed(AuditKind::ClaimDeleted, &claim, was, Value::Null)))
-    };
-    administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::done())
-}
-
-fn request(id: &str, dry_run: bool) -> ServerEdit<'_> {
-    ServerEdit {
-        id,
-        resource: Resource::AuthorizationServers,
-        dry_run,
+    fn list<'d>(document: &'d ServerDocument, _: Option<&str>) -> Result<&'d Vec<Self>, AdminError> {
+        Ok(&document.claims)
     }
-}
 
-fn deed(kind: AuditKind, id: &str, before: Value, after: Value) -> Deed {
-    Deed {
-        kind,
-        target: ("OAuth2Claim", id.to_owned()),
-        server: None,
-        client: None,
-        before,
-        after,
+    fn list_mut<'d>(document: &'d mut ServerDocument, _: Option<&str>) -> Result<&'d mut Vec<Self>, AdminError> {
+        Ok(&mut document.claims)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn view(&self, _: usize, in_file: bool) -> Value {
+        let object = json!({
+            "id": self.id,
+            "name": self.name,
+            "status": wire::status(self.status),
+            "claimType": word(&TYPES, &self.claim_type),
+            "valueType": word(&VALUES, &self.value_type),
+            "value": self.value,
+            "group_filter_type": self.group_filter.as_ref().and_then(|filter| word(&FILTERS, filter)),
+            "conditions": { "scopes": self.scopes },
+            "alwaysIncludeInToken": self.claim_type == ClaimType::Resource || self.always_include,
+            "system": false,
+            "created": wire::time(self.created_at),
+            "lastUpdated": wire::time(self.updated_at),
+        });
+        wire::finish(object, in_file)
+    }
+
+    async fn read(_: &Administration, body: &Map<String, Value>) -> Result<Input, ApiError> {
+        Input::read(body)
+    }
+
+    fn made(input: &Input, seen: Option<&Self>, id: &str, at: Timestamp) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: input.name.clone(),
+            status: input.status,
+            claim_type: input.claim_type,
+            value_type: input.value_type,
+            value: input.value.clone(),
+            group_filter: input.group_filter,
+            scopes: input.scopes.clone(),
+            always_include: input.always_include || input.claim_type == ClaimType::Resource,
+            created_at: seen.map_or(at, |seen| seen.created_at),
+            updated_at: at,
+        }
     }
 }
 
 /// What a body says of a claim.
-struct Input {
+pub(super) struct Input {
     name: String,
     status: Status,
     claim_type: ClaimType,
@@ -210,21 +132,5 @@ impl Input {
         };
         fields.finish()?;
         Ok(input)
-    }
-
-    fn applied_to(&self, id: &str, created_at: Timestamp, updated_at: Timestamp) -> ClaimDocument {
-        ClaimDocument {
-            id: id.to_owned(),
-            name: self.name.clone(),
-            status: self.status,
-            claim_type: self.claim_type,
-            value_type: self.value_type,
-            value: self.value.clone(),
-            group_filter: self.group_filter,
-            scopes: self.scopes.clone(),
-            always_include: self.always_include || self.claim_type == ClaimType::Resource,
-            created_at,
-            updated_at,
-        }
     }
 }

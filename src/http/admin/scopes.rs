@@ -2,37 +2,16 @@
 //!
 //! A scope that is renamed takes the rules and claims that name it along: nobody loses access by a new name.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use crate::admin::{Action, Administration, Deed, Resource, ServerEdit};
+use crate::admin::{AdminError, Administration, Resource};
 use crate::audit::AuditKind;
-use crate::http::admin::authorization_servers::part;
-use crate::http::admin::caller::Caller;
 use crate::http::admin::error::ApiError;
-use crate::http::admin::etag::{self, DryRun, IfMatch};
-use crate::http::admin::paging::Page;
-use crate::http::admin::request::{Body, Ids, Query};
+use crate::http::admin::part::Part;
 use crate::http::admin::wire::{self, Fields};
-use crate::issuer::directory::{ManagedServer, new_id};
 use crate::model::time::Timestamp;
 use crate::oauth::access::OIDC_SCOPES;
 use crate::oauth::document::{ConsentDocument, IdPrefix, ScopeDocument, ServerDocument};
-
-pub(super) fn routes() -> Router<Administration> {
-    Router::new()
-        .route("/api/v1/authorizationServers/{id}/scopes", get(list).post(create))
-        .route(
-            "/api/v1/authorizationServers/{id}/scopes/{scope}",
-            get(read).put(replace).delete(delete),
-        )
-}
 
 const CONSENTS: [(&str, ConsentDocument); 3] = [
     ("IMPLICIT", ConsentDocument::Implicit),
@@ -40,129 +19,77 @@ const CONSENTS: [(&str, ConsentDocument); 3] = [
     ("FLEXIBLE", ConsentDocument::Flexible),
 ];
 
-fn view(scope: &ScopeDocument, in_file: bool) -> Value {
-    let consent = CONSENTS.iter().find(|(_, consent)| *consent == scope.consent);
-    let object = json!({
-        "id": scope.id,
-        "name": scope.name,
-        "displayName": scope.display_name,
-        "description": scope.description,
-        "consent": consent.map(|(word, _)| word),
-        "optional": scope.optional,
-        "default": scope.default,
-        "metadataPublish": if scope.metadata { "ALL_CLIENTS" } else { "NO_CLIENTS" },
-        "system": false,
-        "created": wire::time(scope.created_at),
-        "lastUpdated": wire::time(scope.updated_at),
-    });
-    wire::finish(object, in_file)
-}
+impl Part for ScopeDocument {
+    type Input = Input;
 
-async fn list(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids(id): Ids<String>,
-    page: Page,
-    query: Query,
-) -> Result<Response, ApiError> {
-    let server = administration.server(&who, Action::Read, Resource::AuthorizationServers, &id)?;
-    let wanted = query.one("q").unwrap_or_default().to_lowercase();
-    let mut scopes = server.object.document.scopes.clone();
-    scopes.retain(|scope| scope.name.to_lowercase().contains(&wanted));
-    scopes.sort_by(|one, other| one.id.cmp(&other.id));
-    let name = |scope: &ScopeDocument| scope.id.clone();
-    let scopes = page.cut(scopes, name);
-    Ok(page.answer(&administration.base_url(), scopes, name, |scope| {
-        view(scope, server.in_file)
-    }))
-}
+    const KIND: &'static str = "OAuth2Scope";
+    const PATH: &'static str = "/api/v1/authorizationServers/{id}/scopes";
+    const RESOURCE: Resource = Resource::AuthorizationServers;
+    const PREFIX: IdPrefix = IdPrefix::Scope;
+    const DEEDS: [AuditKind; 3] = [
+        AuditKind::ScopeCreated,
+        AuditKind::ScopeUpdated,
+        AuditKind::ScopeDeleted,
+    ];
+    const IS_ORDERED: bool = false;
 
-async fn read(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, scope)): Ids<(String, String)>,
-) -> Result<Response, ApiError> {
-    let server = administration.server(&who, Action::Read, Resource::AuthorizationServers, &id)?;
-    let (_, scope) = part(&server.object.document.scopes, "OAuth2Scope", &scope, |scope| &scope.id)?;
-    Ok(etag::object(StatusCode::OK, &view(scope, server.in_file)))
-}
-
-async fn create(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids(id): Ids<String>,
-    DryRun(dry_run): DryRun,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let input = Input::read(&body)?;
-    let new = new_id(IdPrefix::Scope);
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, at: Timestamp| {
-        let scope = input.applied_to(&new, at, at);
-        document.scopes.push(scope.clone());
-        let told = deed(AuditKind::ScopeCreated, &scope.id, Value::Null, view(&scope, false));
-        Ok((scope, told))
-    };
-    let (scope, _) = administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::object(StatusCode::CREATED, &view(&scope, false)))
-}
-
-async fn replace(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, scope)): Ids<(String, String)>,
-    DryRun(dry_run): DryRun,
-    if_match: IfMatch,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let input = Input::read(&body)?;
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, at: Timestamp| {
-        let (place, before) = part(&document.scopes, "OAuth2Scope", &scope, |scope| &scope.id)?;
-        let (before, was) = (before.clone(), view(before, false));
-        wire::expect(&if_match, &was)?;
-        let after = input.applied_to(&before.id, before.created_at, at);
-        document.scopes[place] = after.clone();
-        rename(document, &before.name, &after.name);
-        let told = deed(AuditKind::ScopeUpdated, &after.id, was, view(&after, false));
-        Ok((after, told))
-    };
-    let (scope, _) = administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::object(StatusCode::OK, &view(&scope, false)))
-}
-
-async fn delete(
-    State(administration): State<Administration>,
-    Caller(who): Caller,
-    Ids((id, scope)): Ids<(String, String)>,
-    DryRun(dry_run): DryRun,
-    if_match: IfMatch,
-) -> Result<Response, ApiError> {
-    let edit = |_: &Arc<ManagedServer>, document: &mut ServerDocument, _| {
-        let (place, before) = part(&document.scopes, "OAuth2Scope", &scope, |scope| &scope.id)?;
-        let was = view(before, false);
-        wire::expect(&if_match, &was)?;
-        document.scopes.remove(place);
-        Ok(((), deed(AuditKind::ScopeDeleted, &scope, was, Value::Null)))
-    };
-    administration.edit_server(&who, request(&id, dry_run), edit).await?;
-    Ok(etag::done())
-}
-
-fn request(id: &str, dry_run: bool) -> ServerEdit<'_> {
-    ServerEdit {
-        id,
-        resource: Resource::AuthorizationServers,
-        dry_run,
+    fn list<'d>(document: &'d ServerDocument, _: Option<&str>) -> Result<&'d Vec<Self>, AdminError> {
+        Ok(&document.scopes)
     }
-}
 
-fn deed(kind: AuditKind, id: &str, before: Value, after: Value) -> Deed {
-    Deed {
-        kind,
-        target: ("OAuth2Scope", id.to_owned()),
-        server: None,
-        client: None,
-        before,
-        after,
+    fn list_mut<'d>(document: &'d mut ServerDocument, _: Option<&str>) -> Result<&'d mut Vec<Self>, AdminError> {
+        Ok(&mut document.scopes)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn view(&self, _: usize, in_file: bool) -> Value {
+        let consent = CONSENTS.iter().find(|(_, consent)| *consent == self.consent);
+        let object = json!({
+            "id": self.id,
+            "name": self.name,
+            "displayName": self.display_name,
+            "description": self.description,
+            "consent": consent.map(|(word, _)| word),
+            "optional": self.optional,
+            "default": self.default,
+            "metadataPublish": if self.metadata { "ALL_CLIENTS" } else { "NO_CLIENTS" },
+            "system": false,
+            "created": wire::time(self.created_at),
+            "lastUpdated": wire::time(self.updated_at),
+        });
+        wire::finish(object, in_file)
+    }
+
+    async fn read(_: &Administration, body: &Map<String, Value>) -> Result<Input, ApiError> {
+        Input::read(body)
+    }
+
+    fn made(input: &Input, seen: Option<&Self>, id: &str, at: Timestamp) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: input.name.clone(),
+            display_name: input.display_name.clone(),
+            description: input.description.clone(),
+            consent: input.consent,
+            optional: input.optional,
+            default: input.default,
+            metadata: input.metadata,
+            created_at: seen.map_or(at, |seen| seen.created_at),
+            updated_at: at,
+        }
+    }
+
+    fn is_found_by(&self, text: &str) -> bool {
+        self.name.to_lowercase().contains(text)
+    }
+
+    fn carry_along(document: &mut ServerDocument, before: &Value, after: &Value) {
+        if let (Some(from), Some(to)) = (before["name"].as_str(), after["name"].as_str()) {
+            rename(document, from, to);
+        }
     }
 }
 
@@ -176,7 +103,7 @@ fn rename(document: &mut ServerDocument, from: &str, to: &str) {
 }
 
 /// What a body says of a scope.
-struct Input {
+pub(super) struct Input {
     name: String,
     display_name: Option<String>,
     description: Option<String>,
@@ -211,20 +138,5 @@ impl Input {
         }
         fields.finish()?;
         Ok(input)
-    }
-
-    fn applied_to(&self, id: &str, created_at: Timestamp, updated_at: Timestamp) -> ScopeDocument {
-        ScopeDocument {
-            id: id.to_owned(),
-            name: self.name.clone(),
-            display_name: self.display_name.clone(),
-            description: self.description.clone(),
-            consent: self.consent,
-            optional: self.optional,
-            default: self.default,
-            metadata: self.metadata,
-            created_at,
-            updated_at,
-        }
     }
 }
