@@ -23,6 +23,7 @@ pub mod authority;
 pub mod bootstrap;
 pub mod credentials;
 mod declared;
+mod deed;
 pub mod desk;
 mod edit;
 mod error;
@@ -44,7 +45,8 @@ use url::Url;
 
 pub use authority::{Action, Administrator, Place, Resource};
 pub use declared::{Listed, NEVER, clients_of_file, servers_of_file};
-pub use edit::{Deed, ServerEdit};
+pub use deed::Deed;
+pub use edit::ServerEdit;
 pub use error::AdminError;
 
 use crate::issuer::Issuer;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::admin::desk::{Desk, TRIES, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::{Desk, TRIES};
 use crate::admin::{AdminError, Listed, clients_of_file};
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
@@ -144,13 +145,7 @@ impl Desk<'_> {
         let object = StoredObject::new(ObjectKind::Client, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
-            audit: vec![self.event(Told {
-                kind: AuditKind::ClientCreated,
-                target: KIND,
-                id: &id,
-                before: Value::Null,
-                after: told(&document),
-            })],
+            audit: vec![self.event(Deed::new(AuditKind::ClientCreated, KIND, &id).after(told(&document)))],
             ..Change::default()
         };
         let Some(applied) = self.change("application", change).await? else {
@@ -277,13 +272,7 @@ impl Desk<'_> {
                     id: id.to_owned(),
                     from: client.revision,
                 }],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::ClientDeleted,
-                    target: KIND,
-                    id,
-                    before: told(&client.document),
-                    after: Value::Null,
-                })],
+                audit: vec![self.event(Deed::new(AuditKind::ClientDeleted, KIND, id).before(told(&client.document)))],
                 ..Change::default()
             };
             if self.change("application", change).await?.is_some() {
@@ -319,13 +308,13 @@ impl Desk<'_> {
                     body: document.body(),
                     at: self.now(),
                 }],
-                audit: vec![self.event(Told {
-                    kind,
-                    target: KIND,
-                    id,
-                    before: told(&client.document),
-                    after: told(&document),
-                })],
+                audit: vec![
+                    self.event(
+                        Deed::new(kind, KIND, id)
+                            .before(told(&client.document))
+                            .after(told(&document)),
+                    ),
+                ],
                 ..Change::default()
             };
             if let Some(applied) = self.change("application", change).await? {

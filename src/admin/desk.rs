@@ -7,13 +7,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::admin::{Action, AdminError, Administration, Administrator, Place, Resource};
-use crate::audit::{AuditEvent, AuditKind, AuditTarget};
+use crate::admin::{Action, AdminError, Administration, Administrator, Deed, Place, Resource};
+use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::Issuer;
 use crate::issuer::change::{Applied, Change, ChangeError};
-use crate::model::event::Event;
 use crate::model::id::{ClientId, GrantId, UserId};
 use crate::model::time::Timestamp;
 use crate::oauth::refresh::GrantRecord;
@@ -38,15 +37,6 @@ pub struct Desk<'a> {
     pub(super) may_give_roles: bool,
     /// Everything is checked, and nothing is changed.
     pub(super) dry_run: bool,
-}
-
-/// What something was done to, and what it was before and after.
-pub(super) struct Told<'t> {
-    pub(super) kind: AuditKind,
-    pub(super) target: &'static str,
-    pub(super) id: &'t str,
-    pub(super) before: Value,
-    pub(super) after: Value,
 }
 
 impl<'a> Desk<'a> {
@@ -99,27 +89,9 @@ impl<'a> Desk<'a> {
         &self.issuer().services().store.store
     }
 
-    /// What the audit log says of a change. Neither side holds a secret: it is made of what the API shows.
-    pub(super) fn event(&self, told: Told<'_>) -> AuditEvent {
-        let mut detail = serde_json::Map::new();
-        for (name, value) in [("before", told.before), ("after", told.after)] {
-            if !value.is_null() {
-                detail.insert(name.to_owned(), value);
-            }
-        }
-        AuditEvent {
-            at: self.now(),
-            kind: told.kind,
-            server: None,
-            client: None,
-            error_id: None,
-            actor: Some(self.actor.clone()),
-            target: Some(AuditTarget {
-                kind: told.target.to_owned(),
-                id: told.id.to_owned(),
-            }),
-            detail: Value::Object(detail),
-        }
+    /// What the audit log says of a change.
+    pub(super) fn event(&self, deed: Deed) -> AuditEvent {
+        deed.event(&self.actor, self.now())
     }
 
     /// Makes a change of objects, or says that somebody else was first.
@@ -133,16 +105,13 @@ impl<'a> Desk<'a> {
 
     /// Puts revocations in force that the store has taken over.
     pub(super) fn put_in_force(&self, revocations: &[Revocation]) {
-        let services = self.issuer().services();
         for revocation in revocations {
-            let kind = revocation.kind();
-            services.revocations.revoke(revocation.clone());
-            services.events.record(&Event::Revoked { kind });
+            self.issuer().put_in_force(revocation.clone());
         }
     }
 
     /// Every live grant of this sort.
-    pub(super) async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
+    async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
         let mut found = Vec::new();
         let mut after: Option<GrantId> = None;
         loop {
@@ -156,37 +125,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Ends grants with their refresh and access tokens, and gives how many. One that began while we looked is ended
-    /// too: its tokens are revoked in a second round.
-    pub(super) async fn end_grants(&self, which: &GrantSelector, events: &[AuditEvent]) -> Result<usize, AdminError> {
-        let grants = self.all_grants(which).await?;
-        if self.dry_run {
-            return Ok(grants.len());
+    /// Ends grants with their refresh and access tokens.
+    pub(super) async fn end_grants(&self, which: &GrantSelector, event: &AuditEvent) -> Result<(), AdminError> {
+        if !self.dry_run {
+            self.issuer().end_grants(which, event).await?;
         }
-        let at = self.now();
-        let session = |grant: &GrantRecord| Revocation::ended_session(&grant.server, grant.id.as_str(), at);
-        let revocations: Vec<Revocation> = grants.iter().map(session).collect();
-        let ended = self.store().revoke_grants(which, at, &revocations, events).await?;
-        self.put_in_force(&revocations);
-        let known: BTreeSet<&GrantId> = grants.iter().map(|grant| &grant.id).collect();
-        for id in ended.iter().filter(|id| !known.contains(id)) {
-            if let Some(late) = self.store().grant(id).await? {
-                let revocation = session(&late);
-                let event = self.event(Told {
-                    kind: AuditKind::GrantRevoked,
-                    target: "Grant",
-                    id: id.as_str(),
-                    before: Value::Null,
-                    after: Value::Null,
-                });
-                self.store().revoke(&revocation, &event).await?;
-                self.put_in_force(&[revocation]);
-            }
-        }
-        for event in events {
-            crate::audit::log(event);
-        }
-        Ok(ended.len())
+        Ok(())
     }
 
     /// Ends the grants of users at a client that may not use it any more. `only` looks at one user alone.
@@ -214,14 +158,10 @@ impl<'a> Desk<'a> {
                 client: Some(client.clone()),
                 user: Some(user.clone()),
             };
-            let event = self.event(Told {
-                kind: AuditKind::GrantRevoked,
-                target: "User",
-                id: user.as_str(),
-                before: Value::Null,
-                after: json!({ "client_id": client.as_str(), "reason": "the user is not assigned to the client any more" }),
-            });
-            self.end_grants(&which, &[event]).await?;
+            let event = self.event(Deed::new(AuditKind::GrantRevoked, "User", user.as_str()).after(
+                json!({ "client_id": client.as_str(), "reason": "the user is not assigned to the client any more" }),
+            ));
+            self.end_grants(&which, &event).await?;
         }
         Ok(())
     }

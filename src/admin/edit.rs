@@ -2,57 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
-use crate::admin::{Action, AdminError, Administration, Administrator, Place, Resource};
-use crate::audit::{AuditEvent, AuditKind, AuditTarget};
+use crate::admin::desk::TRIES;
+use crate::admin::{Action, AdminError, Administration, Administrator, Deed, Place, Resource};
+use crate::audit::AuditKind;
 use crate::issuer::change::{Applied, Change, ChangeError};
 use crate::issuer::directory::{ManagedServer, new_id};
-use crate::model::id::{AuthorizationServerId, ClientId};
+use crate::model::id::AuthorizationServerId;
 use crate::model::time::Timestamp;
 use crate::oauth::document::{Document as _, IdPrefix, ServerDocument};
 use crate::store::objects::{ObjectChange, ObjectKind, StoredObject};
-
-/// How often an edit is asked again when somebody else was first.
-const ATTEMPTS_MAX: usize = 5;
-
-/// What the audit log says of a change.
-#[derive(Debug, Clone)]
-pub struct Deed {
-    /// What was done.
-    pub kind: AuditKind,
-    /// What it was done to: a kind of object, and an identifier.
-    pub target: (&'static str, String),
-    /// At which authorization server.
-    pub server: Option<AuthorizationServerId>,
-    /// As which client, where it was done to one.
-    pub client: Option<ClientId>,
-    /// How the object was.
-    pub before: Value,
-    /// How it is.
-    pub after: Value,
-}
-
-impl Deed {
-    /// The entry: what this administrator did, and when.
-    #[must_use]
-    pub fn event(self, who: &Administrator, at: Timestamp) -> AuditEvent {
-        let (kind, id) = self.target;
-        AuditEvent {
-            at,
-            kind: self.kind,
-            server: self.server,
-            client: self.client,
-            error_id: None,
-            actor: Some(who.client().to_string()),
-            target: Some(AuditTarget {
-                kind: kind.to_owned(),
-                id,
-            }),
-            detail: json!({ "before": self.before, "after": self.after }),
-        }
-    }
-}
 
 /// Which authorization server is edited, and how.
 #[derive(Debug, Clone, Copy)]
@@ -78,18 +36,13 @@ impl Administration {
     ) -> Result<(Arc<ManagedServer>, Applied), AdminError> {
         who.may(Action::Manage, Resource::AuthorizationServers, Place::Everywhere)?;
         let (id, at) = (new_id(IdPrefix::Server), self.now());
-        let deed = Deed {
-            kind: AuditKind::ServerCreated,
-            target: ("AuthorizationServer", id.clone()),
-            server: AuthorizationServerId::parse(&id).ok(),
-            client: None,
-            before: Value::Null,
-            after: document.body(),
-        };
+        let deed = Deed::new(AuditKind::ServerCreated, "AuthorizationServer", &id)
+            .after(document.body())
+            .at_server(AuthorizationServerId::parse(&id).ok());
         let object = StoredObject::new(ObjectKind::AuthorizationServer, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
-            audit: vec![deed.event(who, at)],
+            audit: vec![deed.event(who.client().as_str(), at)],
             ..Change::default()
         };
         let applied = self.issuer().change(change, dry_run).await;
@@ -115,12 +68,12 @@ impl Administration {
         T: Send,
     {
         let ServerEdit { id, resource, dry_run } = request;
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..TRIES {
             let seen = self.writable_server(who, resource, id)?;
             let at = self.now();
             let mut document = seen.document.clone();
-            let (answer, mut deed) = edit(&seen, &mut document, at)?;
-            deed.server = AuthorizationServerId::parse(id).ok();
+            let (answer, deed) = edit(&seen, &mut document, at)?;
+            let deed = deed.at_server(AuthorizationServerId::parse(id).ok());
             if document == seen.document {
                 return Ok((answer, seen));
             }
@@ -132,7 +85,7 @@ impl Administration {
                     body: document.body(),
                     at,
                 }],
-                audit: vec![deed.event(who, at)],
+                audit: vec![deed.event(who.client().as_str(), at)],
                 ..Change::default()
             };
             match self.issuer().change(change, dry_run).await {
@@ -165,24 +118,19 @@ impl Administration {
     where
         F: Fn(&Arc<ManagedServer>) -> Result<(), AdminError> + Send,
     {
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..TRIES {
             let seen = self.writable_server(who, Resource::AuthorizationServers, id)?;
             check(&seen)?;
-            let deed = Deed {
-                kind: AuditKind::ServerDeleted,
-                target: ("AuthorizationServer", id.to_owned()),
-                server: AuthorizationServerId::parse(id).ok(),
-                client: None,
-                before: seen.document.body(),
-                after: Value::Null,
-            };
+            let deed = Deed::new(AuditKind::ServerDeleted, "AuthorizationServer", id)
+                .before(seen.document.body())
+                .at_server(AuthorizationServerId::parse(id).ok());
             let change = Change {
                 changes: vec![ObjectChange::Remove {
                     kind: ObjectKind::AuthorizationServer,
                     id: id.to_owned(),
                     from: seen.revision,
                 }],
-                audit: vec![deed.event(who, self.now())],
+                audit: vec![deed.event(who.client().as_str(), self.now())],
                 ..Change::default()
             };
             match self.issuer().change(change, dry_run).await {

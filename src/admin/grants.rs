@@ -2,10 +2,11 @@
 //!
 //! A refresh token is named by its grant: the text of a token is kept nowhere, so nothing shows one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::admin::AdminError;
-use crate::admin::desk::{Desk, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::Desk;
 use crate::audit::AuditKind;
 use crate::model::id::{ClientId, GrantId, UserId};
 use crate::oauth::refresh::GrantRecord;
@@ -66,14 +67,15 @@ impl Desk<'_> {
             Some(id) => GrantSelector::One(self.grant(holder, id).await?.id),
             None => self.selector(holder).await?,
         };
-        let event = self.event(Told {
-            kind: AuditKind::GrantRevoked,
-            target: if one.is_some() { KIND } else { "Grants" },
-            id: one.or(holder.client).or(holder.user).unwrap_or_default(),
-            before: Value::Null,
-            after: json!({ "client_id": holder.client, "user": holder.user }),
-        });
-        self.end_grants(&which, &[event]).await.map(|_| ())
+        let event = self.event(
+            Deed::new(
+                AuditKind::GrantRevoked,
+                if one.is_some() { KIND } else { "Grants" },
+                one.or(holder.client).or(holder.user).unwrap_or_default(),
+            )
+            .after(json!({ "client_id": holder.client, "user": holder.user })),
+        );
+        self.end_grants(&which, &event).await
     }
 
     async fn selector(&self, holder: Holder<'_>) -> Result<GrantSelector, AdminError> {

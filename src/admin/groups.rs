@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::admin::AdminError;
-use crate::admin::desk::{Desk, TRIES, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::{Desk, TRIES};
 use crate::admin::users::SeenUser;
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
@@ -97,13 +98,7 @@ impl Desk<'_> {
         let object = StoredObject::new(ObjectKind::Group, &id, document.body(), at);
         let change = Change {
             changes: vec![ObjectChange::Insert(object)],
-            audit: vec![self.event(Told {
-                kind: AuditKind::GroupCreated,
-                target: KIND,
-                id: &id,
-                before: Value::Null,
-                after: document.body(),
-            })],
+            audit: vec![self.event(Deed::new(AuditKind::GroupCreated, KIND, &id).after(document.body()))],
             ..Change::default()
         };
         let applied = self.change("group", change).await?.ok_or(AdminError::Contended)?;
@@ -137,13 +132,13 @@ impl Desk<'_> {
                     body: document.body(),
                     at: self.now(),
                 }],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::GroupUpdated,
-                    target: KIND,
-                    id,
-                    before: group.document.body(),
-                    after: document.body(),
-                })],
+                audit: vec![
+                    self.event(
+                        Deed::new(AuditKind::GroupUpdated, KIND, id)
+                            .before(group.document.body())
+                            .after(document.body()),
+                    ),
+                ],
                 ..Change::default()
             };
             if let Some(applied) = self.change("group", change).await? {
@@ -171,13 +166,7 @@ impl Desk<'_> {
                     id: id.to_owned(),
                     from: group.revision,
                 }],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::GroupDeleted,
-                    target: KIND,
-                    id,
-                    before: group.document.body(),
-                    after: Value::Null,
-                })],
+                audit: vec![self.event(Deed::new(AuditKind::GroupDeleted, KIND, id).before(group.document.body()))],
                 ..Change::default()
             };
             if self.change("group", change).await?.is_some() {
@@ -202,13 +191,8 @@ impl Desk<'_> {
         } else {
             AuditKind::MembershipRemoved
         };
-        let event = self.event(Told {
-            kind,
-            target: KIND,
-            id: &group.id,
-            before: Value::Null,
-            after: json!({ "user": user.id.as_str(), "login": user.login }),
-        });
+        let event = self
+            .event(Deed::new(kind, KIND, &group.id).after(json!({ "user": user.id.as_str(), "login": user.login })));
         if self.dry_run {
             return Ok(());
         }

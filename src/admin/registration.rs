@@ -18,7 +18,8 @@ use aws_lc_rs::constant_time;
 use serde_json::{Map, Value, json};
 
 use crate::admin::apps::{KIND as APP, Made, NewApp};
-use crate::admin::desk::{Desk, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::Desk;
 use crate::admin::{AdminError, Administration};
 use crate::audit::AuditKind;
 use crate::entropy;
@@ -158,13 +159,7 @@ impl Desk<'_> {
     }
 
     async fn record(&self, kind: AuditKind, id: &str, after: Value) -> Result<(), AdminError> {
-        let event = self.event(Told {
-            kind,
-            target: TOKEN,
-            id,
-            before: Value::Null,
-            after,
-        });
+        let event = self.event(Deed::new(kind, TOKEN, id).after(after));
         let kept = self
             .store()
             .change_objects(&[], &[], std::slice::from_ref(&event))

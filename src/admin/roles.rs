@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::admin::AdminError;
 use crate::admin::apps::KIND as APP;
-use crate::admin::desk::{Desk, TRIES, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::{Desk, TRIES};
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
 use crate::issuer::directory::{ManagedRole, new_id};
@@ -87,13 +88,7 @@ impl Desk<'_> {
                     document.body(),
                     at,
                 ))],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::RoleGranted,
-                    target: APP,
-                    id: app.id(),
-                    before: Value::Null,
-                    after: told(&document),
-                })],
+                audit: vec![self.event(Deed::new(AuditKind::RoleGranted, APP, app.id()).after(told(&document)))],
                 ..Change::default()
             };
             if let Some(applied) = self.change("role", change).await? {
@@ -128,13 +123,7 @@ impl Desk<'_> {
                     id: id.to_owned(),
                     from: found.revision,
                 }],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::RoleRevoked,
-                    target: APP,
-                    id: client,
-                    before: told(&found.document),
-                    after: Value::Null,
-                })],
+                audit: vec![self.event(Deed::new(AuditKind::RoleRevoked, APP, client).before(told(&found.document)))],
                 ..Change::default()
             };
             if self.change("role", change).await?.is_some() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::admin::AdminError;
-use crate::admin::desk::{Desk, TRIES, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::{Desk, TRIES};
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
 use crate::issuer::directory::USER_SCHEMA;
@@ -49,13 +50,13 @@ impl Desk<'_> {
             };
             let change = Change {
                 changes: vec![change],
-                audit: vec![self.event(Told {
-                    kind: AuditKind::UserUpdated,
-                    target: KIND,
-                    id: USER_SCHEMA,
-                    before: before.body(),
-                    after: after.body(),
-                })],
+                audit: vec![
+                    self.event(
+                        Deed::new(AuditKind::UserUpdated, KIND, USER_SCHEMA)
+                            .before(before.body())
+                            .after(after.body()),
+                    ),
+                ],
                 ..Change::default()
             };
             if self.change("schema", change).await?.is_some() {

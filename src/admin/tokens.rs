@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::admin::{Action, AdminError, Administration, Administrator, Deed, Resource};
 use crate::audit::AuditKind;
-use crate::model::id::{AuthorizationServerId, ClientId, GrantId};
+use crate::model::id::{AuthorizationServerId, ClientId, GrantId, UserId};
 use crate::oauth::refresh::GrantRecord;
-use crate::revocation::Revocation;
 use crate::store::grants::GrantSelector;
 
 /// How many grants are read at a time.
@@ -89,7 +90,13 @@ impl Administration {
     ) -> Result<(), AdminError> {
         self.server(who, Action::Manage, Resource::AuthorizationServers, server)?;
         let grant = self.live_token(server, client, id).await?;
-        if dry_run { Ok(()) } else { self.end(who, &grant).await }
+        if dry_run {
+            return Ok(());
+        }
+        let was = json!({ "status": "ACTIVE", "user": grant.user.as_ref().map(UserId::as_str) });
+        let deed = Deed::new(AuditKind::GrantRevoked, "OAuth2RefreshToken", id).before(was);
+        let deed = deed.of_client(grant.client);
+        self.end(who, server, deed, &GrantSelector::One(grant.id)).await
     }
 
     /// Ends every refresh token of a client at a server.
@@ -107,17 +114,8 @@ impl Administration {
         if dry_run {
             return Ok(());
         }
-        let which = selector(server, Some(client))?;
-        // From the start each time: what is ended is no more among the live ones.
-        loop {
-            let page = self.issuer().services().store.store.grants(&which, None, PAGE).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for grant in page {
-                self.end(who, &grant).await?;
-            }
-        }
+        let deed = Deed::new(AuditKind::GrantRevoked, "OAuth2Client", client);
+        self.end(who, server, deed, &selector(server, Some(client))?).await
     }
 
     async fn live_token(&self, server: &str, client: &str, id: &str) -> Result<GrantRecord, AdminError> {
@@ -134,31 +132,17 @@ impl Administration {
         grant.filter(is_meant).ok_or_else(unknown)
     }
 
-    /// Durable, then in force.
-    async fn end(&self, who: &Administrator, grant: &GrantRecord) -> Result<(), AdminError> {
-        let at = self.now();
-        let revocation = Revocation::ended_session(&grant.server, grant.id.as_str(), at);
-        let deed = Deed {
-            kind: AuditKind::GrantRevoked,
-            target: ("OAuth2RefreshToken", grant.id.to_string()),
-            server: Some(grant.server.clone()),
-            client: Some(grant.client.clone()),
-            before: serde_json::json!({ "status": "ACTIVE", "user": grant.user.as_ref().map(ToString::to_string) }),
-            after: serde_json::json!({ "status": "REVOKED" }),
-        };
-        let event = deed.event(who, at);
-        let services = self.issuer().services();
-        let which = GrantSelector::One(grant.id.clone());
-        let revocations = [revocation];
-        services
-            .store
-            .store
-            .revoke_grants(&which, at, &revocations, std::slice::from_ref(&event))
-            .await?;
-        for revocation in revocations {
-            services.revocations.revoke(revocation);
-        }
-        crate::audit::log(&event);
+    async fn end(
+        &self,
+        who: &Administrator,
+        server: &str,
+        deed: Deed,
+        which: &GrantSelector,
+    ) -> Result<(), AdminError> {
+        let deed = deed.after(json!({ "status": "REVOKED" }));
+        let deed = deed.at_server(AuthorizationServerId::parse(server).ok());
+        let event = deed.event(who.client().as_str(), self.now());
+        self.issuer().end_grants(which, &event).await?;
         Ok(())
     }
 }

@@ -8,7 +8,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::AdminError;
-use crate::admin::desk::{Desk, TRIES, Told};
+use crate::admin::deed::Deed;
+use crate::admin::desk::{Desk, TRIES};
 use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::directory::new_id;
 use crate::model::id::{Subject, UserId};
@@ -215,13 +216,7 @@ impl Desk<'_> {
         if self.dry_run {
             return Ok(user);
         }
-        let mut events = vec![self.event(Told {
-            kind: AuditKind::UserCreated,
-            target: KIND,
-            id: user.id.as_str(),
-            before: Value::Null,
-            after: told(&user),
-        })];
+        let mut events = vec![self.event(Deed::new(AuditKind::UserCreated, KIND, user.id.as_str()).after(told(&user)))];
         if new.activate {
             events.push(self.user_event(
                 AuditKind::UserActivated,
@@ -316,7 +311,9 @@ impl Desk<'_> {
                     client: None,
                     user: Some(before.id.clone()),
                 };
-                self.end_grants(&all, &[]).await?;
+                let detail = json!({ "reason": "grants of before the activation" });
+                let event = self.user_event(AuditKind::GrantRevoked, &before, Value::Null, detail);
+                self.end_grants(&all, &event).await?;
             }
             if let Some(after) = self.store_user(before, after, event, ends).await? {
                 return Ok(after);
@@ -401,7 +398,9 @@ impl Desk<'_> {
             client: None,
             user: Some(user.id.clone()),
         };
-        self.end_grants(&all, &[]).await?;
+        let detail = json!({ "reason": "the user is kept out, or signs in anew" });
+        let event = self.user_event(AuditKind::GrantRevoked, user, Value::Null, detail);
+        self.end_grants(&all, &event).await?;
         let now = self.now();
         if now > at {
             let late = revocations(user, now);
@@ -441,13 +440,7 @@ impl Desk<'_> {
     }
 
     fn user_event(&self, kind: AuditKind, user: &UserRecord, before: Value, after: Value) -> AuditEvent {
-        self.event(Told {
-            kind,
-            target: KIND,
-            id: user.id.as_str(),
-            before,
-            after,
-        })
+        self.event(Deed::new(kind, KIND, user.id.as_str()).before(before).after(after))
     }
 
     pub(super) fn declared_users(&self) -> Vec<SeenUser> {

@@ -144,7 +144,7 @@ impl Issuer {
         self.open_keys(new).await.map_err(failed)?;
         // A crash after a deactivation may have left grants of an older life.
         for begun in &tentative.begun {
-            self.end_grants(&begun.grants(), at).await?;
+            self.end_rows(&begun.grants(), at).await?;
         }
         let store = &self.services.store.store;
         if store
@@ -166,7 +166,7 @@ impl Issuer {
         self.overtake_minting(&tentative.ended, at).await?;
         let ended = tentative.ended.iter().map(Principal::grants);
         for grants in change.grants.into_iter().chain(ended) {
-            self.end_grants(&grants, at).await?;
+            self.end_rows(&grants, at).await?;
         }
         Ok(Applied {
             directory,
@@ -249,7 +249,7 @@ impl Issuer {
             self.services.store.store.revoke(&revocation, &event).await?;
             self.put_in_force(revocation);
             crate::audit::log(&event);
-            self.end_grants(&principal.grants(), at).await?;
+            self.end_rows(&principal.grants(), at).await?;
         }
         if let Err(error) = self.remember(remembered, &next).await {
             // What is dead stays dead; only what goes out of the file during the next stop would be missed.
@@ -258,7 +258,8 @@ impl Issuer {
         Ok(())
     }
 
-    pub(super) fn put_in_force(&self, revocation: Revocation) {
+    /// Puts a revocation in force that the store has.
+    pub(crate) fn put_in_force(&self, revocation: Revocation) {
         self.services.events.record(&Event::Revoked {
             kind: revocation.kind(),
         });
@@ -280,7 +281,8 @@ impl Issuer {
         Ok(())
     }
 
-    async fn end_grants(&self, grants: &GrantSelector, at: Timestamp) -> Result<(), StoreError> {
+    /// Ends the rows alone: the tokens die by the fact about their client or server.
+    async fn end_rows(&self, grants: &GrantSelector, at: Timestamp) -> Result<(), StoreError> {
         self.services.store.store.revoke_grants(grants, at, &[], &[]).await?;
         Ok(())
     }

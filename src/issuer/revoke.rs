@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{AuditEvent, AuditKind, AuditTarget};
 use crate::issuer::authenticate::authenticate;
+use crate::issuer::grants::ends_of;
 use crate::issuer::{Endpoint, FormRequest, Issuer, Note, Snapshot};
 use crate::jose::sign::SigningKey;
 use crate::jose::unverified::Unverified;
@@ -109,11 +110,7 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
     if !is_alive && services.revocations.dead(&life_of(end.server, end.id, now)).is_some() {
         return Ok(());
     }
-    let reached = reached_by(&issuer.snapshot.load(), end.server);
-    let revocations: Vec<Revocation> = reached
-        .iter()
-        .map(|server| Revocation::ended_session(server, end.id.as_str(), now))
-        .collect();
+    let revocations = ends_of(&issuer.snapshot.load(), end.server, end.id, now);
     let mut event = AuditEvent {
         at: now,
         kind: end.kind,
@@ -133,29 +130,11 @@ pub(super) async fn end_grant(issuer: &Issuer, end: GrantEnd<'_>) -> Result<(), 
         .revoke_grants(&which, now, &revocations, std::slice::from_ref(&event))
         .await;
     stored.map_err(OAuthError::internal)?;
-    for revocation in revocations {
-        services.revocations.revoke(revocation);
+    for fact in revocations {
+        issuer.put_in_force(fact);
     }
     crate::audit::log(&event);
-    services.events.record(&Event::Revoked { kind: "session" });
     Ok(())
-}
-
-/// Where tokens of a server's grants may live: there, and wherever they may have been exchanged to (RFC 8693), over
-/// however many servers. A token of an exchange has the `sid` of the one that it came of.
-fn reached_by(snapshot: &Snapshot, server: &AuthorizationServerId) -> Vec<AuthorizationServerId> {
-    let mut reached = vec![server.clone()];
-    let mut next = 0;
-    while let Some(source) = reached.get(next).cloned() {
-        next += 1;
-        for (id, endpoint) in &snapshot.servers {
-            let mut associated = endpoint.server.options.associated_servers.iter();
-            if associated.any(|associated| associated.value == source) && !reached.contains(id) {
-                reached.push(id.clone());
-            }
-        }
-    }
-    reached
 }
 
 fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestamp) -> Life<'a> {

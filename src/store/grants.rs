@@ -119,6 +119,8 @@ pub enum Rotated {
 pub enum GrantSelector {
     /// This one.
     One(GrantId),
+    /// These.
+    Among(Vec<GrantId>),
     /// Those that meet every condition that is given.
     Where {
         /// At this server.

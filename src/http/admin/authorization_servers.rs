@@ -270,14 +270,9 @@ fn request(id: &str, dry_run: bool) -> ServerEdit<'_> {
 }
 
 fn deed(kind: AuditKind, seen: &ManagedServer, document: &ServerDocument) -> Deed {
-    Deed {
-        kind,
-        target: ("AuthorizationServer", seen.id.clone()),
-        server: None,
-        client: None,
-        before: seen.document.body(),
-        after: document.body(),
-    }
+    Deed::new(kind, "AuthorizationServer", &seen.id)
+        .before(seen.document.body())
+        .after(document.body())
 }
 
 /// What a body says of a server.

@@ -154,14 +154,7 @@ fn request<P: Part>(id: &str, dry_run: bool) -> ServerEdit<'_> {
 }
 
 fn deed<P: Part>(kind: AuditKind, id: &str, before: Value, after: Value) -> Deed {
-    Deed {
-        kind,
-        target: (P::KIND, id.to_owned()),
-        server: None,
-        client: None,
-        before,
-        after,
-    }
+    Deed::new(kind, P::KIND, id).before(before).after(after)
 }
 
 async fn list<P: Part>(

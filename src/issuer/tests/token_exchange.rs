@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::world::*;
-use crate::audit::AuditKind;
+use crate::audit::{AuditEvent, AuditKind};
 use crate::issuer::fixture::TestIssuer;
 use crate::issuer::revoke::{GrantEnd, end_grant};
 use crate::issuer::{FormRequest, TokenAnswer};
@@ -15,6 +15,7 @@ use crate::model::id::GrantId;
 use crate::model::location::Located;
 use crate::oauth::declared::{ClientKind, IssuerDeclaration};
 use crate::oauth::sample::{claim, client, client_id, policy, rule, server_id, texts};
+use crate::store::grants::GrantSelector;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const TRANSFERS: &str = "https://api.bank.example/transfers";
@@ -437,6 +438,12 @@ async fn case_134_another_server_takes_the_tokens_of_those_that_it_names() {
 
 #[tokio::test]
 async fn case_115_attack_f13_what_came_of_a_token_dies_with_its_sign_in_on_every_server() {
+    for by_administrator in [false, true] {
+        ended_everywhere(by_administrator).await;
+    }
+}
+
+async fn ended_everywhere(by_administrator: bool) {
     let test = world().await;
     let subject = of_ada(&test).await;
     let exchanged = ask(&test, &body("api", &subject, READ_ONLY)).await.expect("granted");
@@ -456,7 +463,28 @@ async fn case_115_attack_f13_what_came_of_a_token_dies_with_its_sign_in_on_every
         kind: AuditKind::TokenRevoked,
         detail: json!({}),
     };
-    end_grant(&test.issuer, end).await.expect("ended");
+    if by_administrator {
+        let store = &test.issuer.services.store.store;
+        let grant = GrantId::parse(&sid).expect("valid");
+        assert!(
+            store.grant(&grant).await.expect("read").is_some(),
+            "the sign-in is kept"
+        );
+        let event = AuditEvent {
+            at: now(&test),
+            kind: AuditKind::GrantRevoked,
+            server: None,
+            client: None,
+            error_id: None,
+            actor: Some("root".to_owned()),
+            target: None,
+            detail: json!({}),
+        };
+        let ended = test.issuer.end_grants(&GrantSelector::One(grant), &event).await;
+        assert_eq!(ended.expect("ended"), 1);
+    } else {
+        end_grant(&test.issuer, end).await.expect("ended");
+    }
     assert!(is_dead(&test, &exchanged));
     let payments = server_id("payments");
     let life = crate::revocation::Life {

@@ -58,6 +58,7 @@ impl State {
 fn selects(which: &GrantSelector, grant: &GrantRecord) -> bool {
     match which {
         GrantSelector::One(id) => *id == grant.id,
+        GrantSelector::Among(ids) => ids.contains(&grant.id),
         GrantSelector::Where { server, client, user } => {
             server.as_ref().is_none_or(|server| *server == grant.server)
                 && client.as_ref().is_none_or(|client| *client == grant.client)

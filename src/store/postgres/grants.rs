@@ -224,6 +224,10 @@ fn select<'a>(statement: &mut QueryBuilder<Postgres>, which: &'a GrantSelector) 
     };
     match which {
         GrantSelector::One(id) => equal("id", Some(id.as_str())),
+        GrantSelector::Among(ids) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            statement.push(" AND id = ANY(").push_bind(ids).push(")");
+        }
         GrantSelector::Where { server, client, user } => {
             equal("server", server.as_ref().map(AuthorizationServerId::as_str));
             equal("client", client.as_ref().map(ClientId::as_str));

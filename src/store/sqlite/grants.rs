@@ -61,6 +61,10 @@ const OF_ANY: Selected =
 const SELECT_ONE: &str = "SELECT * FROM oauth_grant WHERE id = ?1";
 const SELECT_ONE_LIVE: &str =
     "SELECT * FROM oauth_grant WHERE id = ?1 AND id > ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
+const SELECT_AMONG_LIVE: &str = "SELECT * FROM oauth_grant WHERE id IN (SELECT value FROM json_each(?1)) AND id > ?2
+    AND revoked_at IS NULL ORDER BY id LIMIT ?3";
+const REVOKE_AMONG: &str = "UPDATE oauth_grant SET revoked_at = ?2
+    WHERE id IN (SELECT value FROM json_each(?1)) AND revoked_at IS NULL RETURNING id";
 const REVOKE_ONE: &str = "UPDATE oauth_grant SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL RETURNING id";
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -75,6 +79,10 @@ impl Selected {
                 select: SELECT_ONE_LIVE,
                 revoke: REVOKE_ONE,
             },
+            GrantSelector::Among(_) => Self {
+                select: SELECT_AMONG_LIVE,
+                revoke: REVOKE_AMONG,
+            },
         }
     }
 
@@ -82,6 +90,10 @@ impl Selected {
         let query = sqlx::query(statement);
         match which {
             GrantSelector::One(id) => query.bind(id.as_str()),
+            GrantSelector::Among(ids) => {
+                let ids: Vec<&str> = ids.iter().map(GrantId::as_str).collect();
+                query.bind(serde_json::Value::from(ids).to_string())
+            }
             GrantSelector::Where { server, client, user } => query
                 .bind(server.as_ref().map(AuthorizationServerId::as_str))
                 .bind(client.as_ref().map(ClientId::as_str))
