@@ -126,7 +126,7 @@ where
     fn accept(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut arrival = None;
         loop {
-            let (request, mut respond) = match self.connection.poll_accept(context) {
+            let (request, mut respond) = match pin!(self.connection.accept()).poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Ready(Some(Ok(accepted))) => accepted,
