@@ -115,6 +115,9 @@ fn measure(only: Option<&str>, settings: Settings) -> Measured {
         let mut found = (part.run)(settings);
         let names: Vec<_> = found.figures.iter().map(|figure| figure.name).collect();
         assert_eq!(names, part.figures, "the list of the figures of `{}`", part.name);
+        for figure in &mut found.figures {
+            figure.part = part.name;
+        }
         if !whole {
             found.figures.retain(|figure| only == Some(figure.name));
         }
