@@ -21,11 +21,15 @@
 )]
 
 mod check;
+mod crypto;
 mod curves;
+mod drive;
 mod figures;
 mod load;
 mod process;
 mod servers;
+mod threads;
+mod through_envoy;
 mod world;
 
 use std::path::PathBuf;
@@ -64,11 +68,28 @@ struct Part {
     run: fn(Settings) -> Measured,
 }
 
-const PARTS: &[Part] = &[Part {
-    name: "check",
-    figures: check::FIGURES,
-    run: check::run,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "check",
+        figures: check::FIGURES,
+        run: check::run,
+    },
+    Part {
+        name: "cold",
+        figures: crypto::FIGURES,
+        run: crypto::run,
+    },
+    Part {
+        name: "envoy",
+        figures: through_envoy::FIGURES,
+        run: through_envoy::run,
+    },
+    Part {
+        name: "threads",
+        figures: threads::FIGURES,
+        run: threads::run,
+    },
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -80,7 +101,10 @@ fn main() {
                 .unwrap_or_else(|| usage(&format!("`{argument}` wants a value")))
         };
         match argument.as_str() {
-            "serve" => return servers::serve(&value()),
+            "serve" => {
+                let name = value();
+                return servers::serve(&name, arguments.next().as_deref());
+            }
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,
