@@ -102,7 +102,7 @@ pub(crate) fn until_allowed(world: &World, body: &std::path::Path) {
 pub(crate) fn allowed(world: &World) -> f64 {
     get(&world.telemetry, "/metrics")
         .lines()
-        .filter(|line| line.starts_with("scopegate_checks_total{") && line.contains("\"allow\""))
+        .filter(|line| line.starts_with("scopegate_decisions_total{") && line.contains("\"allow\""))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
 }

@@ -22,6 +22,8 @@ use bootstrap::{Envoy, Rules, Way};
 
 /// Tokens that take turns.
 const TOKENS: usize = 20_000;
+/// Room for all their verdicts: [`TOKENS`] are more than the default remembers, and `jwt_authn` has room for all as well.
+const ROOM: &str = "gate: { verdict_cache: 256MiB }\n";
 /// Connections, where rates and costs are measured.
 const MANY: usize = 32;
 /// Connections of the plot.
@@ -323,8 +325,8 @@ impl Stage {
     fn new() -> Self {
         let sockets = tempfile::tempdir().expect("a folder");
         let socket = |name: &str| sockets.path().join(name).display().to_string();
-        let world = World::new(Size::USUAL, Algorithm::Rs256, "");
-        let unix = World::at(&format!("unix:{}", socket("gate")), Size::USUAL, Algorithm::Rs256, "");
+        let world = World::new(Size::USUAL, Algorithm::Rs256, ROOM);
+        let unix = World::at(&format!("unix:{}", socket("gate")), Size::USUAL, Algorithm::Rs256, ROOM);
         // One issuer for both.
         let keys = world.folder().join("keys.json");
         std::fs::copy(&keys, unix.folder().join("keys.json")).expect("copies");
