@@ -23,7 +23,8 @@ use bootstrap::{Envoy, Rules, Way};
 /// Tokens that take turns.
 const TOKENS: usize = 20_000;
 /// Room for all their verdicts: [`TOKENS`] are more than the default remembers, and `jwt_authn` has room for all as well.
-const ROOM: &str = "gate: { verdict_cache: 256MiB }\n";
+/// And patience: a busy machine must not turn a check into a denial.
+const ROOM: &str = "gate: { verdict_cache: 256MiB, timeout: 10s }\n";
 /// Connections, where rates and costs are measured.
 const MANY: usize = 32;
 /// Connections of the plot.
