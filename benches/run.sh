@@ -63,17 +63,14 @@ done
 
 tests/peers.sh
 # Builds the program as well; cargo says where it put the benchmark.
-built=$(cargo bench --locked --bench speed --no-run --message-format=json 2>/dev/null) || {
-    cargo bench --locked --bench speed --no-run
-    exit 1
-}
-program=$(python3 -c '
+printf 'building for release\n' >&2
+program=$(cargo bench --locked --bench speed --no-run --message-format=json-render-diagnostics | python3 -c '
 import json, sys
 for line in sys.stdin:
     message = json.loads(line)
     if message.get("executable") and message["target"]["name"] == "speed":
         print(message["executable"])
-' <<<"$built")
+')
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

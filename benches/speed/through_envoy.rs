@@ -90,133 +90,58 @@ const fn many(name: &'static str, what: &'static str, of: Of, own: usize, other:
     wanted
 }
 
+const P50: &str = "p50 added, Scopegate on a unix socket";
+const P50_TOKENS: &str = "p50 added, 20,000 tokens";
+const INTERVAL: &str = "time between answers at full load";
+const INTERVAL_TOKENS: &str = "time between answers at full load, 20,000 tokens";
+const CPU: &str = "CPU added to a request, Envoy and server";
+const CPU_TOKENS: &str = "CPU added to a request, 20,000 tokens";
+const SERVER: &str = "CPU of the server alone for a request";
+const SERVER_TOKENS: &str = "CPU of the server alone, 20,000 tokens";
+
 const WANTED: &[Wanted] = &[
     Wanted {
         limit: Some(0.85),
-        ..one(
-            "envoy_p50_added",
-            "p50 that Scopegate on a unix socket adds",
-            Of::Added,
-            GATE_UNIX,
-            STOCK,
-        )
+        ..one("envoy_p50_added", P50, Of::Added, GATE_UNIX, STOCK)
     },
-    one(
-        "envoy_p50_added_unix",
-        "the same, of the no-op on a unix socket",
-        Of::Added,
-        GATE_UNIX,
-        STOCK_UNIX,
-    ),
+    one("envoy_p50_added_unix", P50, Of::Added, GATE_UNIX, STOCK_UNIX),
+    one("envoy_p50_added_jwt", P50, Of::Added, GATE_UNIX, JWT),
+    one("envoy_p50_added_jwt_cache", P50, Of::Added, GATE_UNIX, JWT_CACHED),
     one(
         "envoy_p50_added_tcp",
-        "p50 that Scopegate on TCP adds",
+        "p50 added, Scopegate on TCP",
         Of::Added,
         GATE,
         STOCK,
     ),
-    one(
-        "envoy_p50_added_jwt",
-        "p50 that Scopegate on a unix socket adds",
-        Of::Added,
-        GATE_UNIX,
-        JWT,
-    ),
-    one(
-        "envoy_p50_added_jwt_cache",
-        "the same, of a cache of tokens",
-        Of::Added,
-        GATE_UNIX,
-        JWT_CACHED,
-    ),
-    many(
-        "envoy_p50_added_tokens",
-        "p50 that it adds, 20,000 tokens",
-        Of::Added,
-        GATE_UNIX,
-        STOCK,
-    ),
-    many(
-        "envoy_p50_added_tokens_jwt",
-        "the same, 20,000 tokens",
-        Of::Added,
-        GATE_UNIX,
-        JWT,
-    ),
+    many("envoy_p50_added_tokens", P50_TOKENS, Of::Added, GATE_UNIX, STOCK),
+    many("envoy_p50_added_tokens_jwt", P50_TOKENS, Of::Added, GATE_UNIX, JWT),
     many(
         "envoy_p50_added_tokens_jwt_cache",
-        "the same, 20,000 tokens",
+        P50_TOKENS,
         Of::Added,
         GATE_UNIX,
         JWT_CACHED,
     ),
-    one(
-        "envoy_interval",
-        "time between answers at full load, Scopegate on a unix socket",
-        Of::Interval,
-        GATE_UNIX,
-        STOCK,
-    ),
-    one(
-        "envoy_interval_open",
-        "the same, of no authorization",
-        Of::Interval,
-        GATE_UNIX,
-        OPEN,
-    ),
-    one(
-        "envoy_interval_jwt",
-        "the same, of Envoy's own filters",
-        Of::Interval,
-        GATE_UNIX,
-        JWT,
-    ),
-    many(
-        "envoy_interval_tokens",
-        "the same, 20,000 tokens",
-        Of::Interval,
-        GATE_UNIX,
-        STOCK,
-    ),
+    one("envoy_interval", INTERVAL, Of::Interval, GATE_UNIX, STOCK),
+    one("envoy_interval_open", INTERVAL, Of::Interval, GATE_UNIX, OPEN),
+    one("envoy_interval_jwt", INTERVAL, Of::Interval, GATE_UNIX, JWT),
+    many("envoy_interval_tokens", INTERVAL_TOKENS, Of::Interval, GATE_UNIX, STOCK),
     many(
         "envoy_interval_tokens_jwt",
-        "the same, of Envoy's own filters, 20,000 tokens",
+        INTERVAL_TOKENS,
         Of::Interval,
         GATE_UNIX,
         JWT,
     ),
-    one(
-        "envoy_cpu",
-        "CPU that a request adds, Envoy's and the server's",
-        Of::Cpu,
-        GATE_UNIX,
-        STOCK,
-    ),
-    one(
-        "envoy_cpu_jwt",
-        "the same, of Envoy's own filters",
-        Of::Cpu,
-        GATE_UNIX,
-        JWT,
-    ),
-    many("envoy_cpu_tokens", "the same, 20,000 tokens", Of::Cpu, GATE_UNIX, STOCK),
-    many(
-        "envoy_cpu_tokens_jwt",
-        "the same, of Envoy's own filters, 20,000 tokens",
-        Of::Cpu,
-        GATE_UNIX,
-        JWT,
-    ),
-    one(
-        "envoy_server_cpu",
-        "CPU of the server alone, for each request",
-        Of::ServerCpu,
-        GATE_UNIX,
-        STOCK,
-    ),
+    one("envoy_cpu", CPU, Of::Cpu, GATE_UNIX, STOCK),
+    one("envoy_cpu_jwt", CPU, Of::Cpu, GATE_UNIX, JWT),
+    many("envoy_cpu_tokens", CPU_TOKENS, Of::Cpu, GATE_UNIX, STOCK),
+    many("envoy_cpu_tokens_jwt", CPU_TOKENS, Of::Cpu, GATE_UNIX, JWT),
+    one("envoy_server_cpu", SERVER, Of::ServerCpu, GATE_UNIX, STOCK),
     many(
         "envoy_server_cpu_tokens",
-        "the same, 20,000 tokens",
+        SERVER_TOKENS,
         Of::ServerCpu,
         GATE_UNIX,
         STOCK,

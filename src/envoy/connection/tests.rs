@@ -118,9 +118,7 @@ fn post() -> Request<()> {
 fn begin(client: &mut SendRequest<Bytes>, parts: &[Bytes]) -> h2::client::ResponseFuture {
     let (answer, mut stream) = client.send_request(post(), false).expect("sent");
     for (place, part) in parts.iter().enumerate() {
-        stream
-            .send_data(part.clone(), place + 1 == parts.len())
-            .expect("sent");
+        stream.send_data(part.clone(), place + 1 == parts.len()).expect("sent");
     }
     answer
 }
@@ -170,7 +168,10 @@ async fn attack_e07_a_peer_that_answers_no_ping_is_let_go_and_one_that_does_stay
     silent.served.await.expect("ends by itself, or hangs");
     let mut said = Vec::new();
     peer.read_to_end(&mut said).await.expect("reads");
-    assert!(said.windows(9).any(|frame| frame[..5] == [0, 0, 8, 6, 0]), "it was asked");
+    assert!(
+        said.windows(9).any(|frame| frame[..5] == [0, 0, 8, 6, 0]),
+        "it was asked"
+    );
 
     let (world, peer) = serve_with(limits, Duration::from_secs(1));
     let mut client = client(peer).await;
