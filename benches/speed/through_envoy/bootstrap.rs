@@ -139,12 +139,11 @@ fn ext_authz(number: usize) -> Value {
 
 fn cluster((number, way): (usize, &Way)) -> Option<Value> {
     let Way::Asks(address) = way else { return None };
-    let address = match address.strip_prefix("unix:") {
-        Some(path) => json!({ "pipe": { "path": path } }),
-        None => {
-            let (host, port) = address.rsplit_once(':').expect("host:port");
-            json!({ "socket_address": { "address": host, "port_value": port.parse::<u16>().expect("a port") } })
-        }
+    let address = if let Some(path) = address.strip_prefix("unix:") {
+        json!({ "pipe": { "path": path } })
+    } else {
+        let (host, port) = address.rsplit_once(':').expect("host:port");
+        json!({ "socket_address": { "address": host, "port_value": port.parse::<u16>().expect("a port") } })
     };
     let name = format!("way{number}");
     Some(json!({
