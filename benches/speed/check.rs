@@ -28,7 +28,7 @@ pub(crate) fn run(settings: Settings) -> Measured {
     let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &body);
     let mut sides = vec![("gate", gate, world.address.clone())];
-    for name in ["stock", "tuned", "hyper", "h2"] {
+    for name in ["stock", "tuned", "hyper"] {
         let (process, address) = Process::server(&["serve", name]);
         sides.push((name, process, address));
     }
@@ -60,7 +60,6 @@ pub(crate) fn run(settings: Settings) -> Measured {
         .at_most(0.60),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
             .of("no-op hyper", cost[3].clone()),
-        Figure::new("check_cached_h2", "the same, of no-op h2", "µs", cost[0].clone()).of("no-op h2", cost[4].clone()),
         Figure::new(
             "check_p50",
             "whole cached check, p50 with 256 under way",
