@@ -27,10 +27,12 @@ use crate::telemetry::Telemetry;
 
 mod gate;
 mod issuer;
+mod ours;
 mod reload;
 mod serving;
 
 use gate::Gate;
+use ours::Unheard;
 use reload::Reloader;
 use serving::{Bound, GateServing, GateSettings};
 
@@ -123,11 +125,15 @@ impl App {
         };
         let (issuer, journal) = issuer.unzip();
         let gate = if options.runs(Part::Gate) {
+            let ours = match &issuer {
+                Some(issuer) => issuer.ours(),
+                None => Arc::new(Unheard),
+            };
             Some(Gate::start(
                 &settings,
                 &clock,
                 &telemetry,
-                issuer.as_ref(),
+                ours,
                 &revocations,
                 &lifecycle,
             )?)

@@ -51,7 +51,7 @@ use crate::net::settings::Listeners;
 use crate::policy::declared::Declaration;
 use crate::store::settings::{SealingKeySource, StoreSettings};
 use crate::telemetry::settings::TelemetrySettings;
-use crate::trust::settings::TrustedServerSettings;
+use crate::trust::settings::{ManagedServerSettings, TrustedServerSettings};
 use context::{Context, SECRET_FILE_UNREADABLE};
 use decode::{Decode, Problems};
 use file::File;
@@ -75,7 +75,9 @@ pub struct Settings {
     pub policy: Declaration,
     /// The authorization servers whose tokens the gate may believe, local ones included.
     pub trust: Vec<TrustedServerSettings>,
-    /// The issuer's part; there is one if the file declares a local authorization server.
+    /// Those that are made over the management API.
+    pub managed: Vec<ManagedServerSettings>,
+    /// The issuer's part; there is one if the file declares a local authorization server, or a managed one.
     pub issuer: Option<IssuerSettings>,
     /// What clients may register themselves as; nobody may if there is none.
     pub registration: Option<RegistrationPolicy>,

@@ -107,7 +107,7 @@ impl Live<'_> {
             Ok(unverified) if has_form => self.judge_signed(token, &unverified, key, servers),
             _ => {
                 let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
-                ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
+                ask(token, key, servers, asked)
             }
         };
         if let Vouched::Refused(detail, _) = vouched {
@@ -157,7 +157,7 @@ impl Live<'_> {
             let its_own = issuer.is_none_or(|issuer| issuer == server.settings.issuer.as_str());
             its_own && is_opaque(server) && can_be_asked(server)
         };
-        ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
+        ask(text, key, servers, asked)
     }
 
     fn verify(&self, text: &str, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
@@ -183,8 +183,9 @@ impl Live<'_> {
         let facts =
             token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
-        let verdict =
-            Verdict::new(token, text.len(), self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
+        let verdict = Verdict::new(token, text.len(), self.now, leeway(settings))
+            .issued_as(settings.issued_as.clone())
+            .verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {
             // Keys that cannot be fetched anew are good for so long: no verdict outlives that.
             (KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_), Some(age)) => verdict.kept(
@@ -208,12 +209,22 @@ impl Live<'_> {
 }
 
 /// What there is to wait for, if anybody can be asked.
-fn ask(token: &str, key: VerdictKey, servers: Vec<Arc<TrustedServer>>) -> Vouched {
+fn ask(token: &str, key: VerdictKey, set: &ServerSet, asked: impl Fn(&&Arc<TrustedServer>) -> bool) -> Vouched {
+    let servers: Vec<_> = set.servers.iter().filter(asked).cloned().collect();
     if servers.is_empty() {
-        return Vouched::Refused("the token is of no authorization server of the api", CacheOutcome::Miss);
+        let detail = if set.lacks_one {
+            ABSENT
+        } else {
+            "the token is of no authorization server of the api"
+        };
+        return Vouched::Refused(detail, CacheOutcome::Miss);
     }
     Vouched::Wait(Lookup::introspection(token, key, servers))
 }
+
+/// A server that comes later makes another set, so that this refusal does not outlive its absence.
+const ABSENT: &str =
+    "the token is of no authorization server of the api that is there: a managed one is not made, or inactive";
 
 enum Unverifiable {
     UnknownKid(&'static str),

@@ -7,18 +7,18 @@ use url::Url;
 
 use super::context::Context;
 use super::decode::{Stated, shown};
-use super::file::external::{ExternalServerFile, ServerFile};
+use super::file::external::{ExternalServerFile, ManagedServerFile, ServerFile};
 use super::file::{File, GateFile};
 use super::{GateLimits, Report, Settings, reach};
 use crate::issuer::settings::IssuerSettings;
 use crate::model::id::AuthorizationServerId;
-use crate::model::location::Located;
+use crate::model::location::{Located, Location};
 use crate::model::scope::Scope;
 use crate::net::settings::{Listeners, TlsSettings};
 use crate::oauth::declared::{AuthenticationMethod, AuthorizationServerDeclaration, IssuerDeclaration};
-use crate::policy::declared::{Declaration, ServerDeclaration};
+use crate::policy::declared::{Declaration, Origin, ServerDeclaration};
 use crate::store::settings::StoreSettings;
-use crate::trust::settings::TrustedServerSettings;
+use crate::trust::settings::{ManagedServerSettings, TrustedServerSettings};
 use crate::{oauth, policy};
 
 /// Where the store is if the file does not say.
@@ -34,8 +34,12 @@ const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(64 << 20);
 #[derive(Default)]
 struct Servers {
     trust: Vec<TrustedServerSettings>,
+    managed: Vec<ManagedServerSettings>,
     policy: Vec<ServerDeclaration>,
-    external: Vec<Located<AuthorizationServerId>>,
+    /// The names of those that the issuer's own check does not see.
+    others: Vec<Located<AuthorizationServerId>>,
+    /// The first that is managed.
+    managed_at: Option<Location>,
 }
 
 impl Context<'_> {
@@ -62,11 +66,12 @@ impl Context<'_> {
             public_url.as_ref(),
             &mut declared,
         );
-        let issues_tokens = !declared.servers.is_empty();
-        if let (Some(server), None) = (declared.servers.first(), &file.public_url) {
+        let issues_tokens = !declared.servers.is_empty() || servers.managed_at.is_some();
+        let local_at = declared.servers.first().map(|server| server.id.location);
+        if let (Some(minted_at), None) = (local_at.or(servers.managed_at), &file.public_url) {
             let message = "tokens are minted here, and there is no `public_url`";
             let hint = "say `public_url: https://…`: the `iss` of tokens starts with it";
-            self.error("missing_public_url", server.id.location, message, hint);
+            self.error("missing_public_url", minted_at, message, hint);
         }
         let store = match &file.store {
             Some(store) => Some(self.store(store)),
@@ -118,6 +123,7 @@ impl Context<'_> {
             gate,
             policy,
             trust: servers.trust,
+            managed: servers.managed,
             issuer,
             registration: file.registration.as_ref().map(|file| self.registration(file)),
             telemetry,
@@ -173,12 +179,13 @@ impl Context<'_> {
                     declared.servers.push(server);
                 }
                 ServerFile::External(file) => self.external_server(&file, &mut servers),
+                ServerFile::Managed(file) => self.managed_server(&file, public_url, &mut servers),
             }
         }
         // two local ones of one name are found by the issuer's own check
         let mut ids: Vec<Located<AuthorizationServerId>> =
             declared.servers.iter().map(|server| server.id.clone()).collect();
-        for id in &servers.external {
+        for id in &servers.others {
             if let Some(first) = ids.iter().find(|first| first.value == id.value) {
                 let message = format!(
                     "the authorization server `{}` stands twice: here and in line {}",
@@ -217,11 +224,26 @@ impl Context<'_> {
                 }
             }
         }
-        servers.external.push(Located::new(id.clone(), file.id.location));
+        servers.others.push(Located::new(id.clone(), file.id.location));
         servers.policy.push(ServerDeclaration {
             id,
             scopes,
-            local: false,
+            origin: Origin::Elsewhere,
+            clients: Vec::new(),
+        });
+    }
+
+    fn managed_server(&mut self, file: &ManagedServerFile, public_url: Option<&Url>, servers: &mut Servers) {
+        servers.managed_at = servers.managed_at.or(Some(file.id.location));
+        servers.managed.extend(self.trust_managed(file, public_url));
+        let Ok(id) = AuthorizationServerId::parse(&file.id.value) else {
+            return;
+        };
+        servers.others.push(Located::new(id.clone(), file.id.location));
+        servers.policy.push(ServerDeclaration {
+            id,
+            scopes: Vec::new(),
+            origin: Origin::Management,
             clients: Vec::new(),
         });
     }
@@ -283,7 +305,7 @@ fn seen_by_policy(server: &AuthorizationServerDeclaration, declared: &IssuerDecl
             .iter()
             .filter_map(|scope| Scope::parse(&scope.name.value).ok())
             .collect(),
-        local: true,
+        origin: Origin::File,
         clients: declared
             .clients
             .iter()

@@ -47,7 +47,8 @@ shapes! {
         clients: Option<Vec<ClientFile>>,
         /// Clients that register themselves (RFC 7591). Default: none may, but those that an administrator registers.
         registration: Option<RegistrationFile>,
-        /// The authorization servers: local ones mint tokens here; those with an `issuer` are external and only verified.
+        /// The authorization servers: local ones mint tokens here; those with an `issuer` are external and only verified;
+        /// those with `managed: true` mint here, and are made over the management API.
         authorization_servers: Option<Vec<ServerFile>>,
         /// The APIs: groups of endpoints offered together, with what each route needs.
         apis: Option<Vec<ApiFile>>,

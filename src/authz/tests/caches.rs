@@ -81,6 +81,61 @@ async fn edge_j25_steps_of_the_wall_clock_keep_no_verdict_alive() {
     );
 }
 
+#[tokio::test]
+async fn a_server_that_its_issuer_calls_otherwise_is_revoked_by_that_name() {
+    let named = TrustedServerSettings {
+        issued_as: Some(server("aus1").id),
+        ..server("bank")
+    };
+    let world = World::new(vec![named], &[("bank", &["bank"])], &DpopOptions::default());
+    let token = world.token(json!({"jti": "t1"}));
+    assert!(world.check(&token).await.allowed());
+    let ends = |server| Revocation::Server { server, before: NOW };
+    world.revocations.revoke(ends(server("bank").id));
+    assert!(
+        world.check(&token).await.allowed(),
+        "another server has that name there"
+    );
+    world.revocations.revoke(ends(server("aus1").id));
+    assert_eq!(world.check(&token).await.reason(), Some(Reason::InvalidToken));
+}
+
+#[tokio::test]
+async fn tokens_of_a_server_that_is_absent_are_refused_until_it_is_there_and_again_when_it_is_gone() {
+    let world = World::new(
+        vec![server("bank"), server("shop")],
+        &[("bank", &["bank"]), ("shop", &["shop"])],
+        &DpopOptions::default(),
+    );
+    let token = world.token(json!({}));
+    let snapshot = world.gate.snapshot();
+    let there = Arc::clone(snapshot.trust());
+    let without = world.snapshot(
+        &[server("shop")],
+        policy(&[("shop", &["shop"])], &DpopOptions::default()),
+    );
+    let absent = without.trust().without([server("bank").id]);
+    for _ in 0..2 {
+        assert!(world.check(&token).await.allowed());
+        world.gate.install(snapshot.with_trust(Arc::clone(&absent)).unwrap());
+        for _ in 0..2 {
+            let seen = world.check(&token).await;
+            assert_eq!(seen.reason(), Some(Reason::InvalidToken));
+            assert!(
+                seen.detail().contains("a managed one is not made, or inactive"),
+                "{}",
+                seen.detail()
+            );
+        }
+        // No refusal that was kept outlives the absence.
+        world.gate.install(snapshot.with_trust(Arc::clone(&there)).unwrap());
+    }
+    assert!(
+        snapshot.with_trust(Arc::clone(without.trust())).is_err(),
+        "absent, and nobody says so"
+    );
+}
+
 /// Makes the fact that kills the token of a world.
 type Fact = Box<dyn Fn(&World) -> Revocation>;
 
