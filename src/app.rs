@@ -25,14 +25,16 @@ use crate::net::tls::Tls;
 use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 
+mod follower;
 mod gate;
 mod issuer;
 mod ours;
 mod reload;
 mod serving;
 
+use follower::Follower;
 use gate::Gate;
-use ours::Unheard;
+use ours::{Ours, Unheard};
 use reload::Reloader;
 use serving::{Bound, GateServing, GateSettings};
 
@@ -127,7 +129,7 @@ impl App {
         let gate = if options.runs(Part::Gate) {
             let ours = match &issuer {
                 Some(issuer) => issuer.ours(),
-                None => Arc::new(Unheard),
+                None => follow(&settings, &clock, &revocations, &lifecycle)?,
             };
             Some(Gate::start(
                 &settings,
@@ -300,6 +302,19 @@ async fn wait(time: Duration, asks: &mut mpsc::Receiver<&'static str>) {
         () = tokio::time::sleep(time) => {}
         _ = next(asks) => {}
     }
+}
+
+/// The issuer's servers as a gate that runs alone finds them.
+fn follow(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    revocations: &Arc<Revocations>,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Arc<dyn Ours>> {
+    Ok(match Follower::start(settings, clock, revocations, lifecycle)? {
+        Some(follower) => follower,
+        None => Arc::new(Unheard),
+    })
 }
 
 /// The issuer's listener, which may ask its clients for certificates.

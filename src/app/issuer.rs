@@ -56,6 +56,9 @@ pub(super) async fn start(
         audit: journal,
         fetch: Arc::new(HttpFetch::new()),
     };
+    if let Some(stale_after) = settings.gate.revocations_stale_after {
+        revocations.trust_silence_for(stale_after);
+    }
     let issuer = issuer::Issuer::start(declared, services)
         .await
         .map_err(|error| told(settings, error))?;

@@ -67,6 +67,21 @@ impl Vouch for Live<'_> {
                 CacheOutcome::Miss,
             );
         };
+        match self.vouch_by(servers, token) {
+            Vouched::Token(token, _) if self.is_unheard(&token, servers) => {
+                Vouched::Unavailable(UNHEARD, RETRY_SECONDS)
+            }
+            vouched => vouched,
+        }
+    }
+
+    fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
+        binding::prove(asked, self.replays, self.nonces)
+    }
+}
+
+impl Live<'_> {
+    fn vouch_by(&self, servers: &ServerSet, token: &str) -> Vouched {
         let key = VerdictKey {
             token: Digest::of(token.as_bytes()),
             servers: servers.id,
@@ -82,12 +97,17 @@ impl Vouch for Live<'_> {
         self.judge(token, key, servers)
     }
 
-    fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
-        binding::prove(asked, self.replays, self.nonces)
+    /// Whether the token may be revoked without our having heard of it. Where nothing is followed, one atomic look.
+    fn is_unheard(&self, token: &VerifiedToken, servers: &ServerSet) -> bool {
+        let is_its = |server: &&Arc<TrustedServer>| server.settings.id == token.facts().server;
+        self.desk.verdicts.revocations().is_stale(self.now.monotonic)
+            && servers
+                .servers
+                .iter()
+                .find(is_its)
+                .is_none_or(|server| server.settings.is_ours)
     }
-}
 
-impl Live<'_> {
     fn find(&self, key: &VerdictKey, servers: &ServerSet) -> Option<Vouched> {
         let known = self.desk.verdicts.find(key, servers.generation(), self.now)?;
         Some(match known {
@@ -225,6 +245,9 @@ fn ask(token: &str, key: VerdictKey, set: &ServerSet, asked: impl Fn(&&Arc<Trust
 /// A server that comes later makes another set, so that this refusal does not outlive its absence.
 const ABSENT: &str =
     "the token is of no authorization server of the api that is there: a managed one is not made, or inactive";
+
+/// Beyond what the settings say, a gate that follows its issuer's store does not decide by what it has last heard.
+const UNHEARD: &str = "revocations have not been heard of for too long, and the token may be revoked";
 
 enum Unverifiable {
     UnknownKid(&'static str),

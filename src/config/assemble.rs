@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -29,6 +30,9 @@ const VERDICT_CACHE_BYTES_MIN: usize = 64 << 10;
 
 /// The check requests that the gate reads must hold at least the headers that Envoy passes on.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(64 << 20);
+
+/// The shortest silence of the store that means something.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// The authorization servers in the forms that the rooms need.
 #[derive(Default)]
@@ -278,7 +282,17 @@ impl Context<'_> {
                 "say for example `150ms`",
             );
         }
+        let stale_after = file.revocations.as_ref().map(|revocations| &revocations.stale_after);
+        if let Some(stale_after) = stale_after.filter(|stale_after| stale_after.value.0 < STALE_AFTER_MIN) {
+            self.error(
+                "invalid_period",
+                stale_after.location,
+                "the store is looked at ten times a second, and may take a moment to answer",
+                "say at least `1s`",
+            );
+        }
         GateLimits {
+            revocations_stale_after: stale_after.map(|stale_after| stale_after.value.0),
             verdict_cache_bytes: file
                 .verdict_cache
                 .as_ref()

@@ -94,66 +94,25 @@ fn the_external_example_gives_trust_without_an_issuer_or_a_store() {
     assert!(settings.policy.apis.first().is_some_and(|api| api.paths.merge_slashes));
 }
 
-/// A file whose one authorization server is managed and has these further keys.
-fn managed(keys: &str) -> String {
-    format!(
-        "public_url: https://id.example
-listeners: {{ issuer: {{ tls: {{ certificate_file: a, key_file: b }} }} }}
-authorization_servers:
-  - {{ id: payments, {keys} }}
-apis:
-  - name: payments
-    hosts: [api.example]
-    authorization_server: payments
-    routes:
-      - path: /payments
-        GET: \"payments:read\"
-"
-    )
-}
-
 #[test]
-fn a_managed_server_is_named_and_nothing_else_is_known_of_it() {
-    use crate::trust::settings::ManagedReference;
-    let reference = |keys: &str| {
-        let settings = checked(&managed(keys)).unwrap_or_else(|report| panic!("{keys}: {report}"));
-        assert!(settings.issuer.is_some(), "it mints here");
-        assert!(settings.trust.is_empty());
-        assert_eq!(settings.report.findings(), [], "its scopes and clients come and go");
-        let [server] = settings.managed.as_slice() else {
-            panic!("one")
-        };
-        assert_eq!(server.id.as_str(), "payments");
-        (server.reference.clone(), server.leeway)
+fn how_stale_revocations_may_be_is_said_in_seconds_at_least() {
+    let with = |period: &str| {
+        format!(
+            "gate: {{ revocations: {{ stale_after: {period} }} }}\n{}",
+            external("jwks_file: k")
+        )
     };
-    let named = |name: &str| (ManagedReference::Name(name.to_owned()), Duration::ZERO);
-    assert_eq!(reference("managed: true"), named("payments"));
-    assert_eq!(reference("managed: true, name: Money out"), named("Money out"));
-    let (by_id, leeway) = reference("managed: true, server_id: aus1, leeway: 5s");
-    assert!(matches!(by_id, ManagedReference::Id(id) if id.as_str() == "aus1"));
-    assert_eq!(leeway, Duration::from_secs(5));
-}
-
-#[test]
-fn what_a_managed_server_cannot_say_in_the_file_is_an_error() {
-    let codes = |text: &str| -> Vec<&str> {
-        let report = checked(text).expect_err("an error");
-        report.findings().iter().map(|finding| finding.code).collect()
-    };
-    for (keys, code) in [
-        ("managed: false", "invalid_managed"),
-        ("managed: true, name: a, server_id: b", "several_references"),
-        ("managed: true, server_id: \"\"", "invalid_identifier"),
-        ("managed: true, audience: a", "unknown_key"),
-        ("managed: true, issuer: \"https://elsewhere.example\"", "unknown_key"),
-        ("managed: true, leeway: 61s", "leeway_too_long"),
-    ] {
-        assert_eq!(codes(&managed(keys)), [code], "{keys}");
-    }
-    let nowhere = managed("managed: true").replace("public_url: https://id.example\n", "");
-    assert!(codes(&nowhere).contains(&"missing_public_url"), "{:?}", codes(&nowhere));
-    let twice = managed("managed: true").replace("apis:", "  - { id: payments, managed: true, name: b }\napis:");
-    assert_eq!(codes(&twice), ["duplicate_authorization_server"]);
+    let settings = checked(&with("90s")).expect("no error");
+    assert_eq!(settings.gate.revocations_stale_after, Some(Duration::from_secs(90)));
+    let report = checked(&with("500ms")).expect_err("too short");
+    assert_eq!(report.findings()[0].code, "invalid_period");
+    assert_eq!(
+        checked(&external("jwks_file: k"))
+            .expect("no error")
+            .gate
+            .revocations_stale_after,
+        None
+    );
 }
 
 #[test]

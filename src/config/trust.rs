@@ -111,6 +111,7 @@ impl Context<'_> {
         Some(TrustedServerSettings {
             id: id?.value,
             issued_as: None,
+            is_ours: false,
             issuer: issuer?.value,
             audiences: texts(&file.audience),
             algorithms,
@@ -341,3 +342,6 @@ fn claim_names(file: &ExternalServerFile) -> ClaimNames {
         scope: or(&stated.scope, default.scope),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ pub struct TrustedServerSettings {
     pub id: AuthorizationServerId,
     /// What its issuer calls it, where that is another name: revocations speak of it so.
     pub issued_as: Option<AuthorizationServerId>,
+    /// Whether its tokens are minted by our issuer, here or elsewhere: then they are judged by our revocations.
+    pub is_ours: bool,
     /// The exact `iss` of its tokens.
     pub issuer: Issuer,
     /// A token must name one of these in `aud`.
@@ -57,6 +59,7 @@ impl TrustedServerSettings {
         Self {
             id,
             issued_as: None,
+            is_ours: true,
             issuer,
             audiences: vec![audience],
             algorithms,
@@ -82,6 +85,7 @@ impl TrustedServerSettings {
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.id == other.id
             && self.issued_as == other.issued_as
+            && self.is_ours == other.is_ours
             && self.issuer == other.issuer
             && self.audiences == other.audiences
             && self.algorithms == other.algorithms

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::fixture::{NOW, Seen, World, new_key, policy, request, server, set_of};
 use crate::authz::cache::{Known, Now, Refusal, Verdict, VerdictKey, Verdicts};
 use crate::authz::{GateSettings, Step, token};
+use crate::clock::Clock as _;
 use crate::model::digest::Digest;
 use crate::model::event::CacheOutcome;
 use crate::model::id::{ClientId, Jti, Kid, Subject};
@@ -133,6 +134,51 @@ async fn tokens_of_a_server_that_is_absent_are_refused_until_it_is_there_and_aga
     assert!(
         snapshot.with_trust(Arc::clone(without.trust())).is_err(),
         "absent, and nobody says so"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_silent_for_too_long_denies_our_own_tokens_cached_or_not_and_no_others() {
+    let world = World::local();
+    let (cached, fresh) = (world.token(json!({"jti": "t1"})), world.token(json!({"jti": "t2"})));
+    world.revocations.trust_silence_for(Duration::from_secs(60));
+    assert_eq!(
+        world.check(&cached).await.reason(),
+        Some(Reason::Unavailable),
+        "nothing was heard yet"
+    );
+    world.revocations.heard_at(world.clock.monotonic());
+    assert!(world.check(&cached).await.allowed());
+    world.clock.advance(Duration::from_secs(60));
+    assert!(world.check(&cached).await.allowed(), "within the bound");
+    world.clock.advance(Duration::from_secs(1));
+    for token in [&cached, &fresh] {
+        let seen = world.check(token).await;
+        assert_eq!(seen.reason(), Some(Reason::Unavailable));
+        assert!(
+            seen.detail().contains("revocations have not been heard of"),
+            "{}",
+            seen.detail()
+        );
+    }
+    let bad = format!("{fresh}x");
+    assert_eq!(
+        world.check(&bad).await.reason(),
+        Some(Reason::InvalidToken),
+        "a bad token stays one"
+    );
+    world.revocations.heard_at(world.clock.monotonic());
+    assert!(world.check(&cached).await.allowed() && world.check(&fresh).await.allowed());
+
+    let theirs = TrustedServerSettings {
+        is_ours: false,
+        ..server("bank")
+    };
+    let world = World::new(vec![theirs], &[("bank", &["bank"])], &DpopOptions::default());
+    world.revocations.trust_silence_for(Duration::from_secs(60));
+    assert!(
+        world.check(&world.token(json!({}))).await.allowed(),
+        "whom we revoke nothing of"
     );
 }
 

@@ -56,6 +56,7 @@ pub(super) fn server(name: &str) -> TrustedServerSettings {
     TrustedServerSettings {
         id: id(name),
         issued_as: None,
+        is_ours: true,
         issuer: Issuer::parse(&format!("https://{name}.example")).unwrap(),
         audiences: vec![format!("api://{name}")],
         algorithms: Algorithm::ASYMMETRIC.to_vec(),
@@ -73,6 +74,7 @@ pub(super) fn server(name: &str) -> TrustedServerSettings {
 /// The same server elsewhere: its keys are fetched.
 pub(super) fn remote(name: &str) -> TrustedServerSettings {
     TrustedServerSettings {
+        is_ours: false,
         keys: KeySource::Uri(Url::parse(JWKS).unwrap()),
         ..server(name)
     }

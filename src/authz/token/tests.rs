@@ -10,6 +10,7 @@ fn read(claims: &Value) -> Result<TokenFacts, Unreadable> {
     let server = TrustedServerSettings {
         id: AuthorizationServerId::parse("bank").unwrap(),
         issued_as: None,
+        is_ours: false,
         issuer: Issuer::parse("https://bank.example").unwrap(),
         audiences: Vec::new(),
         algorithms: Vec::new(),
