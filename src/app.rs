@@ -127,18 +127,9 @@ impl App {
         };
         let (issuer, journal) = issuer.unzip();
         let gate = if options.runs(Part::Gate) {
-            let ours = match &issuer {
-                Some(issuer) => issuer.ours(),
-                None => follow(&settings, &clock, &revocations, &lifecycle)?,
-            };
-            Some(Gate::start(
-                &settings,
-                &clock,
-                &telemetry,
-                ours,
-                &revocations,
-                &lifecycle,
-            )?)
+            let ours = ours(issuer.as_ref(), &settings, &clock, &revocations, &lifecycle)?;
+            let gate = Gate::start(&settings, &clock, &telemetry, &ours, &revocations, &lifecycle)?;
+            Some(gate)
         } else {
             None
         };
@@ -304,13 +295,17 @@ async fn wait(time: Duration, asks: &mut mpsc::Receiver<&'static str>) {
     }
 }
 
-/// The issuer's servers as a gate that runs alone finds them.
-fn follow(
+/// Our authorization servers as the gate finds them: here, or where it runs alone in the issuer's store.
+fn ours(
+    issuer: Option<&issuer::Issuer>,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
     revocations: &Arc<Revocations>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Arc<dyn Ours>> {
+    if let Some(issuer) = issuer {
+        return Ok(issuer.ours());
+    }
     Ok(match Follower::start(settings, clock, revocations, lifecycle)? {
         Some(follower) => follower,
         None => Arc::new(Unheard),

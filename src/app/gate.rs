@@ -81,7 +81,7 @@ impl Gate {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         telemetry: &Arc<Telemetry>,
-        ours: Arc<dyn Ours>,
+        ours: &Arc<dyn Ours>,
         revocations: &Arc<Revocations>,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
@@ -93,7 +93,7 @@ impl Gate {
             ours: ours.clone(),
         };
         let Prepared { policy, mut servers } = prepare(settings)?;
-        servers.look(&*ours);
+        servers.look(&**ours);
         let trust = surroundings.trust(&servers, None)?;
         let snapshot = surroundings.snapshot(policy, trust)?;
         let limits = GateSettings {
