@@ -25,12 +25,16 @@ use crate::net::tls::Tls;
 use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 
+mod follower;
 mod gate;
 mod issuer;
+mod ours;
 mod reload;
 mod serving;
 
+use follower::Follower;
 use gate::Gate;
+use ours::{Ours, Unheard};
 use reload::Reloader;
 use serving::{Bound, GateServing, GateSettings};
 
@@ -123,14 +127,9 @@ impl App {
         };
         let (issuer, journal) = issuer.unzip();
         let gate = if options.runs(Part::Gate) {
-            Some(Gate::start(
-                &settings,
-                &clock,
-                &telemetry,
-                issuer.as_ref(),
-                &revocations,
-                &lifecycle,
-            )?)
+            let ours = ours(issuer.as_ref(), &settings, &clock, &revocations, &lifecycle)?;
+            let gate = Gate::start(&settings, &clock, &telemetry, &ours, &revocations, &lifecycle)?;
+            Some(gate)
         } else {
             None
         };
@@ -294,6 +293,23 @@ async fn wait(time: Duration, asks: &mut mpsc::Receiver<&'static str>) {
         () = tokio::time::sleep(time) => {}
         _ = next(asks) => {}
     }
+}
+
+/// Our authorization servers as the gate finds them: here, or where it runs alone in the issuer's store.
+fn ours(
+    issuer: Option<&issuer::Issuer>,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    revocations: &Arc<Revocations>,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Arc<dyn Ours>> {
+    if let Some(issuer) = issuer {
+        return Ok(issuer.ours());
+    }
+    Ok(match Follower::start(settings, clock, revocations, lifecycle)? {
+        Some(follower) => follower,
+        None => Arc::new(Unheard),
+    })
 }
 
 /// The issuer's listener, which may ask its clients for certificates.

@@ -51,7 +51,7 @@ use crate::net::settings::Listeners;
 use crate::policy::declared::Declaration;
 use crate::store::settings::{SealingKeySource, StoreSettings};
 use crate::telemetry::settings::TelemetrySettings;
-use crate::trust::settings::TrustedServerSettings;
+use crate::trust::settings::{ManagedServerSettings, TrustedServerSettings};
 use context::{Context, SECRET_FILE_UNREADABLE};
 use decode::{Decode, Problems};
 use file::File;
@@ -75,7 +75,9 @@ pub struct Settings {
     pub policy: Declaration,
     /// The authorization servers whose tokens the gate may believe, local ones included.
     pub trust: Vec<TrustedServerSettings>,
-    /// The issuer's part; there is one if the file declares a local authorization server.
+    /// Those that are made over the management API.
+    pub managed: Vec<ManagedServerSettings>,
+    /// The issuer's part; there is one if the file declares a local authorization server, or a managed one.
     pub issuer: Option<IssuerSettings>,
     /// What clients may register themselves as; nobody may if there is none.
     pub registration: Option<RegistrationPolicy>,
@@ -100,6 +102,8 @@ pub struct GateLimits {
     pub check_timeout: Duration,
     /// The largest check request that is read, in bytes.
     pub message_bytes_max: usize,
+    /// For how long revocations that are not heard of anew are relied on, if the file says so.
+    pub revocations_stale_after: Option<Duration>,
 }
 
 impl Default for GateLimits {
@@ -110,6 +114,7 @@ impl Default for GateLimits {
             // below Envoy's own 200 ms, so that our explicit answer arrives first
             check_timeout: Duration::from_millis(150),
             message_bytes_max: 4 << 20,
+            revocations_stale_after: None,
         }
     }
 }

@@ -30,6 +30,7 @@ mod introspect;
 pub mod journal;
 mod keys;
 mod living;
+mod managed;
 pub mod management;
 mod mint;
 pub mod passwords;
@@ -46,7 +47,7 @@ mod undeclared;
 mod userinfo;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -114,7 +115,12 @@ pub struct Issuer {
     reloading: tokio::sync::Mutex<()>,
     passwords: passwords::Passwords,
     followed: Followed,
+    /// Who is told of each new snapshot.
+    listener: OnceLock<Listener>,
 }
+
+/// What is called whenever something else is in force: on the runtime, so it must not block for long.
+type Listener = Box<dyn Fn() + Send + Sync>;
 
 impl std::fmt::Debug for Issuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -248,6 +254,7 @@ impl Issuer {
             reloading: tokio::sync::Mutex::new(()),
             passwords: passwords::Passwords::default(),
             followed,
+            listener: OnceLock::new(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)
@@ -277,7 +284,7 @@ impl Issuer {
         let next = next.snapshot(&last);
         let failed = |(server, source)| StartError::Keys { server, source };
         self.open_keys(next.servers.values()).await.map_err(failed)?;
-        self.snapshot.store(Arc::new(next));
+        self.put_snapshot(Arc::new(next));
         self.end_undeclared(&last).await?;
         Ok(())
     }

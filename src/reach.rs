@@ -18,7 +18,7 @@ use crate::oauth::access::{self, Granted, Model, Server, TokenRequestFacts, User
 use crate::oauth::client::Client;
 use crate::oauth::grant::GrantType;
 use crate::policy::declared::{
-    ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, RouteDeclaration, RouteTarget,
+    ApiDeclaration, ClientsDeclaration, Declaration, Origin, RequirementDeclaration, RouteDeclaration, RouteTarget,
     TokenRequirementDeclaration, VerbDeclaration,
 };
 
@@ -53,7 +53,7 @@ pub enum Reach {
 pub enum Way {
     /// A rule of a local authorization server grants it.
     Granted(LocalWay),
-    /// An external authorization server decides; this is what its token must have.
+    /// An authorization server decides that is external, or managed over the API; this is what its token must have.
     External {
         /// The authorization server.
         server: AuthorizationServerId,
@@ -61,6 +61,8 @@ pub enum Way {
         clients: Option<Vec<String>>,
         /// The scopes that the token must hold.
         scopes: ScopeSet,
+        /// Whether it is one of ours that is managed over the API, which the file does not show.
+        managed: bool,
     },
 }
 
@@ -129,13 +131,16 @@ fn reach_of(
     };
     let mut ways = Vec::new();
     for server in &api.servers {
-        let is_local = declared
-            .servers
-            .iter()
-            .any(|known| known.id == server.value && known.local);
+        let known = declared.servers.iter().find(|known| known.id == server.value);
+        let origin = known.map(|known| known.origin);
         match model.servers.get(&server.value) {
-            Some(local) if is_local => ways.extend(local_ways(model, local, api, needs)),
-            _ => ways.extend(external_ways(&server.value, api, needs)),
+            Some(local) if origin == Some(Origin::File) => ways.extend(local_ways(model, local, api, needs)),
+            _ => ways.extend(unseen_ways(
+                &server.value,
+                api,
+                needs,
+                origin == Some(Origin::Management),
+            )),
         }
     }
     Reach::Ways(ways)
@@ -183,10 +188,12 @@ fn local_ways(model: &Model, server: &Server, api: &ApiDeclaration, needs: &Toke
     ways
 }
 
-fn external_ways(
+/// What a token must have of a server whose rules are not in the file.
+fn unseen_ways(
     server: &AuthorizationServerId,
     api: &ApiDeclaration,
     needs: &TokenRequirementDeclaration,
+    managed: bool,
 ) -> Vec<Way> {
     let of_api = match &api.clients {
         ClientsDeclaration::Unstated | ClientsDeclaration::Any => None,
@@ -212,6 +219,7 @@ fn external_ways(
         server: server.clone(),
         clients: named.clone(),
         scopes,
+        managed,
     };
     alternatives(needs).into_iter().map(way).collect()
 }

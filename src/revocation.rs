@@ -24,6 +24,8 @@
 //! Not here: telling other nodes, and keeping facts across restarts. The issuer's store does that
 //! and replays into this table.
 
+mod heard;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::model::event::CacheStats;
 use crate::model::id::{AuthorizationServerId, ClientId, Jti, Kid, Subject};
 use crate::model::time::Timestamp;
 use crate::policy::caller::TokenFacts;
+use crate::revocation::heard::Heard;
 
 /// One fact: what is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +183,7 @@ pub struct Revocations {
     table: RwLock<Table>,
     /// INVARIANT: moved on under the table's write lock, after the table has changed.
     epoch: AtomicU64,
+    heard: Heard,
 }
 
 /// What is dead, by server first.
@@ -228,6 +232,7 @@ impl Revocations {
             clock,
             table: RwLock::default(),
             epoch: AtomicU64::new(0),
+            heard: Heard::default(),
         })
     }
 

@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 pub(crate) mod failing;
+pub mod follow;
 pub mod grants;
 pub mod memory;
 pub mod nodes;
@@ -22,6 +23,7 @@ pub mod seal;
 pub mod settings;
 pub mod sqlite;
 
+use std::cmp::Ordering;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -159,6 +161,14 @@ pub enum StoreError {
         /// The newest schema that we know.
         known: i64,
     },
+    /// The database was written by an older version, and only its keeper may bring it up to date.
+    #[error("the database has schema {found}, this version reads {known}: start the issuer with this version first")]
+    OlderSchema {
+        /// The schema that it has.
+        found: i64,
+        /// The one that we read.
+        known: i64,
+    },
     /// The database cannot be reached, or refuses.
     #[error("the store did not complete the call")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -284,6 +294,16 @@ impl RevocationRow {
             },
             _ => return Err(StoreError::Corrupt("revocation kind")),
         })
+    }
+}
+
+/// Whether a database that we only read has the schema that we know.
+fn readable(found: i64, migrations: usize) -> Result<(), StoreError> {
+    let known = i64::try_from(migrations).unwrap_or(i64::MAX);
+    match found.cmp(&known) {
+        Ordering::Less => Err(StoreError::OlderSchema { found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
     }
 }
 

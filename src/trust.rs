@@ -19,7 +19,7 @@ mod introspect;
 mod server;
 pub mod settings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub enum TrustError {
 /// background work.
 pub struct Trust {
     servers: HashMap<AuthorizationServerId, Arc<TrustedServer>>,
+    /// Servers that an API may name and that are not there just now: nobody vouches in their place.
+    absent: HashSet<AuthorizationServerId>,
 }
 
 impl Trust {
@@ -79,7 +81,10 @@ impl Trust {
         let mut map = HashMap::with_capacity(servers.len());
         for settings in servers {
             let known = previous.and_then(|previous| previous.server(&settings.id));
-            if let Some(known) = known.filter(|known| known.settings.is_same_as(&settings)) {
+            let stays = |known: &&Arc<TrustedServer>| {
+                known.settings.is_same_as(&settings) && known.has_keys_of(local_keys(settings.id_at_issuer()))
+            };
+            if let Some(known) = known.filter(stays) {
                 map.insert(settings.id, Arc::clone(known));
                 continue;
             }
@@ -93,7 +98,25 @@ impl Trust {
             server.spawn_background();
             map.insert(server.settings.id.clone(), server);
         }
-        Ok(Arc::new(Self { servers: map }))
+        Ok(Arc::new(Self {
+            servers: map,
+            absent: HashSet::new(),
+        }))
+    }
+
+    /// The same, with the names of servers that may come later.
+    #[must_use]
+    pub fn without(self: &Arc<Self>, absent: impl IntoIterator<Item = AuthorizationServerId>) -> Arc<Self> {
+        Arc::new(Self {
+            servers: self.servers.clone(),
+            absent: absent.into_iter().collect(),
+        })
+    }
+
+    /// Whether an API may name this server although it is not there.
+    #[must_use]
+    pub fn is_absent(&self, id: &AuthorizationServerId) -> bool {
+        self.absent.contains(id)
     }
 
     /// The server of this name.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::app::issuer::Issuer;
+use crate::app::ours::Ours;
 use crate::authz::{self, GateSettings, Lookup, Snapshot};
 use crate::clock::{Clock, Now};
 use crate::config::Settings;
@@ -31,7 +32,7 @@ use crate::revocation::Revocations;
 use crate::telemetry::Telemetry;
 use crate::trust::Trust;
 use crate::trust::fetch::Fetch;
-use crate::trust::settings::{KeySource, TrustedServerSettings};
+use crate::trust::settings::{KeySource, ManagedServer, ManagedServerSettings, TrustedServerSettings};
 
 /// How often what can matter no more is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
@@ -39,7 +40,14 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// The gate, and what is needed to give it another snapshot.
 pub(super) struct Gate {
     checks: Arc<LiveGate>,
+    installer: Arc<Installer>,
+}
+
+/// Gives the gate its snapshots, one at a time: when the file has changed, and when a managed server has.
+struct Installer {
+    gate: Arc<authz::Gate>,
     surroundings: Surroundings,
+    servers: Mutex<Servers>,
 }
 
 /// What snapshots are made with.
@@ -48,12 +56,21 @@ struct Surroundings {
     clock: Arc<dyn Clock>,
     fetch: Arc<dyn Fetch>,
     io: Handle,
+    ours: Arc<dyn Ours>,
 }
 
 /// Rules that are compiled. What remains is to find the keys of their servers.
 pub(super) struct Prepared {
     policy: CompiledPolicy,
-    servers: Vec<TrustedServerSettings>,
+    servers: Servers,
+}
+
+/// The authorization servers that the file names.
+struct Servers {
+    stated: Vec<TrustedServerSettings>,
+    managed: Vec<ManagedServerSettings>,
+    /// Which of the managed ones are there, in the same order.
+    found: Vec<Option<ManagedServer>>,
     /// The certificate of the local CA that the issuer of `dev: true` has, wherever it runs.
     dev_ca: Option<PathBuf>,
 }
@@ -64,7 +81,7 @@ impl Gate {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         telemetry: &Arc<Telemetry>,
-        issuer: Option<&Issuer>,
+        ours: &Arc<dyn Ours>,
         revocations: &Arc<Revocations>,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
@@ -73,8 +90,12 @@ impl Gate {
             clock: clock.clone(),
             fetch: Arc::new(HttpFetch::new()),
             io: Handle::current(),
+            ours: ours.clone(),
         };
-        let snapshot = surroundings.snapshot(prepare(settings)?, None, issuer)?;
+        let Prepared { policy, mut servers } = prepare(settings)?;
+        servers.look(&**ours);
+        let trust = surroundings.trust(&servers, None)?;
+        let snapshot = surroundings.snapshot(policy, trust)?;
         let limits = GateSettings {
             verdict_bytes_max: settings.gate.verdict_cache_bytes as u64,
             ..GateSettings::default()
@@ -84,12 +105,25 @@ impl Gate {
         wait_for_keys(&gate, lifecycle);
         let tidied = Arc::downgrade(&gate);
         lifecycle.beside(async move { tidy(tidied).await });
+        let installer = Arc::new(Installer {
+            gate: gate.clone(),
+            surroundings,
+            servers: Mutex::new(servers),
+        });
+        let told = Arc::downgrade(&installer);
+        ours.listen(Box::new(move || {
+            if let Some(installer) = told.upgrade() {
+                installer.look_again();
+            }
+        }));
+        // What changed before anybody listened.
+        installer.look_again();
         Ok(Self {
             checks: Arc::new(LiveGate {
                 gate,
                 unseen: AtomicU32::new(0),
             }),
-            surroundings,
+            installer,
         })
     }
 
@@ -104,11 +138,93 @@ impl Gate {
     }
 
     /// Puts them in force. The issuer must have its new settings already: its keys are asked for.
-    pub(super) fn install(&self, prepared: Prepared, issuer: Option<&Issuer>) -> anyhow::Result<()> {
-        let last = self.checks.gate.snapshot();
-        let next = self.surroundings.snapshot(prepared, Some(last.trust()), issuer)?;
-        self.checks.gate.install(next);
+    pub(super) fn install(&self, prepared: Prepared) -> anyhow::Result<()> {
+        let Installer {
+            gate,
+            surroundings,
+            servers,
+        } = &*self.installer;
+        let mut in_force = servers.lock();
+        let Prepared { policy, mut servers } = prepared;
+        servers.look(&*surroundings.ours);
+        let trust = surroundings.trust(&servers, Some(gate.snapshot().trust()))?;
+        gate.install(surroundings.snapshot(policy, trust)?);
+        *in_force = servers;
         Ok(())
+    }
+}
+
+impl Installer {
+    /// Looks for the managed servers again. When this returns, the next check believes those that are there now, and
+    /// no others. It is called by who has changed one of them, before anybody is told that the change is done.
+    fn look_again(&self) {
+        let mut servers = self.servers.lock();
+        if !servers.look(&*self.surroundings.ours) {
+            return;
+        }
+        let last = self.gate.snapshot();
+        let trust = self.surroundings.trust(&servers, Some(last.trust()));
+        let next = trust.and_then(|trust| last.with_trust(trust).context("an API's authorization server"));
+        match next {
+            Ok(next) => self.gate.install(next),
+            // A server that went away meanwhile: whoever took it calls again.
+            Err(error) => tracing::error!("the gate cannot take over a managed authorization server: {error:#}"),
+        }
+    }
+}
+
+impl Servers {
+    /// Looks for the managed servers. Whether there is anything new.
+    fn look(&mut self, ours: &dyn Ours) -> bool {
+        let find = |server: &ManagedServerSettings| ours.find(&server.reference, &server.public_url);
+        let found: Vec<_> = self.managed.iter().map(find).collect();
+        if found == self.found {
+            return false;
+        }
+        let nobody = std::iter::repeat_with(|| None).take(found.len());
+        let before = std::mem::replace(&mut self.found, found);
+        for ((server, found), before) in self
+            .managed
+            .iter()
+            .zip(&self.found)
+            .zip(before.into_iter().chain(nobody))
+        {
+            tell(server, found.as_ref(), before.as_ref());
+        }
+        true
+    }
+
+    /// Those that can be believed, and the names of those that are not there.
+    fn there(&self) -> (Vec<TrustedServerSettings>, Vec<AuthorizationServerId>) {
+        let (mut there, mut absent) = (self.stated.clone(), Vec::new());
+        for (server, found) in self.managed.iter().zip(&self.found) {
+            match found {
+                Some(found) => there.push(server.trusted(found.clone())),
+                None => absent.push(server.id.clone()),
+            }
+        }
+        (there, absent)
+    }
+}
+
+fn tell(server: &ManagedServerSettings, found: Option<&ManagedServer>, before: Option<&ManagedServer>) {
+    let (id, meant) = (&server.id, &server.reference);
+    match (before, found) {
+        (_, Some(found)) if before != Some(found) => tracing::info!(
+            authorization_server.id = %id,
+            "the gate believes the managed authorization server `{id}`: it is `{}`, whose tokens are for `{}`",
+            found.issuer,
+            found.audience
+        ),
+        (Some(_), None) => tracing::warn!(
+            authorization_server.id = %id,
+            "the managed authorization server `{id}` is gone or inactive: its tokens are refused"
+        ),
+        (None, None) => tracing::warn!(
+            authorization_server.id = %id,
+            "there is no active managed authorization server {meant}: until there is, tokens of `{id}` are refused"
+        ),
+        _ => {}
     }
 }
 
@@ -119,34 +235,38 @@ fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
     };
     Ok(Prepared {
         policy,
-        servers: settings.trust.clone(),
-        dev_ca: match settings.listeners.issuer.as_ref().map(|issuer| &issuer.tls) {
-            Some(TlsSettings::Dev { folder }) => Some(dev_ca::ca_file(folder)),
-            _ => None,
+        servers: Servers {
+            stated: settings.trust.clone(),
+            managed: settings.managed.clone(),
+            found: Vec::new(),
+            dev_ca: match settings.listeners.issuer.as_ref().map(|issuer| &issuer.tls) {
+                Some(TlsSettings::Dev { folder }) => Some(dev_ca::ca_file(folder)),
+                _ => None,
+            },
         },
     })
 }
 
 impl Surroundings {
-    fn snapshot(
-        &self,
-        prepared: Prepared,
-        previous: Option<&Trust>,
-        issuer: Option<&Issuer>,
-    ) -> anyhow::Result<Snapshot> {
-        let Prepared {
-            policy,
-            mut servers,
-            dev_ca,
-        } = prepared;
-        if issuer.is_none() {
-            for server in &mut servers {
-                fetch_from_issuer(server, dev_ca.as_deref());
+    fn trust(&self, servers: &Servers, previous: Option<&Arc<Trust>>) -> anyhow::Result<Arc<Trust>> {
+        let (mut there, absent) = servers.there();
+        if !self.ours.has_keys() {
+            for server in &mut there {
+                fetch_from_issuer(server, servers.dev_ca.as_deref());
             }
         }
-        let keys = |id: &AuthorizationServerId| issuer.and_then(|issuer| issuer.live_keys(id));
+        let keys = |id: &AuthorizationServerId| self.ours.keys(id);
         let events: Arc<dyn EventSink> = self.telemetry.clone();
-        let trust = Trust::start(servers, previous, &keys, &self.fetch, &self.clock, &events, &self.io)?;
+        let previous = previous.map(|trust| &**trust);
+        let trust = Trust::start(there, previous, &keys, &self.fetch, &self.clock, &events, &self.io)?;
+        Ok(if absent.is_empty() {
+            trust
+        } else {
+            trust.without(absent)
+        })
+    }
+
+    fn snapshot(&self, policy: CompiledPolicy, trust: Arc<Trust>) -> anyhow::Result<Snapshot> {
         let names: Vec<_> = policy
             .routes()
             .iter()
@@ -166,10 +286,6 @@ fn fetch_from_issuer(server: &mut TrustedServerSettings, dev_ca: Option<&Path>) 
         // The operator's own issuer, as `public_url` names it: it may well live in a private network.
         server.fetch.allow_private_addresses = true;
         server.fetch.ca_file = dev_ca.map(Path::to_owned);
-        tracing::warn!(
-            authorization_server.id = %server.id,
-            "a gate without its issuer in the same process does not hear of revocations in this version"
-        );
     }
 }
 

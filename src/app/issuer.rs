@@ -10,15 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Administration;
 use crate::app::Bound;
+use crate::app::ours::{Here, Ours};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::report::brief;
 use crate::http;
 use crate::issuer::journal::Journal;
 use crate::issuer::{self, Services, StartError};
-use crate::keys::LiveKeys;
 use crate::lifecycle::Lifecycle;
-use crate::model::id::AuthorizationServerId;
 use crate::net::asking::Asking;
 use crate::net::fetch::HttpFetch;
 use crate::net::settings::ListenAddress;
@@ -57,6 +56,9 @@ pub(super) async fn start(
         audit: journal,
         fetch: Arc::new(HttpFetch::new()),
     };
+    if let Some(stale_after) = settings.gate.revocations_stale_after {
+        revocations.trust_silence_for(stale_after);
+    }
     let issuer = issuer::Issuer::start(declared, services)
         .await
         .map_err(|error| told(settings, error))?;
@@ -102,9 +104,9 @@ impl Issuer {
         Asking::while_needed(move || issuer.upgrade().is_some_and(|issuer| issuer.needs_certificates()))
     }
 
-    /// The keys of a local authorization server.
-    pub(super) fn live_keys(&self, server: &AuthorizationServerId) -> Option<Arc<LiveKeys>> {
-        self.0.live_keys(server)
+    /// Its servers as the gate of this process finds them.
+    pub(super) fn ours(&self) -> Arc<dyn Ours> {
+        Arc::new(Here(Arc::downgrade(&self.0)))
     }
 
     /// Takes over new settings: whole, or not at all.

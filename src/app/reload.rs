@@ -86,7 +86,7 @@ impl Reloader {
             issuer.reload(&settings).await.map_err(text)?;
         }
         if let Some((gate, prepared)) = gate
-            && let Err(error) = gate.install(prepared, self.issuer.as_ref())
+            && let Err(error) = gate.install(prepared)
         {
             self.restore_issuer(&in_force).await;
             return Err(text(error));

@@ -33,6 +33,7 @@ use crate::clock::Now;
 use crate::keys::LiveKeys;
 use crate::model::digest::Digest;
 use crate::model::event::{CacheOutcome, CacheStats};
+use crate::model::id::AuthorizationServerId;
 use crate::model::time::Timestamp;
 use crate::policy::caller::VerifiedToken;
 use crate::revocation::{Life, Revocations};
@@ -70,6 +71,8 @@ pub(crate) struct VerdictKey {
 #[derive(Debug)]
 pub(crate) struct Verdict {
     token: Arc<VerifiedToken>,
+    /// What revocations call its server, where that is another name than the one that APIs call it.
+    issued_as: Option<AuthorizationServerId>,
     /// The keys that verified it with their generation; `None` for an introspected token.
     keys: Option<(Arc<LiveKeys>, u64)>,
     /// The epoch of the revocations under which it was last found alive.
@@ -90,6 +93,7 @@ impl Verdict {
         let dead_at = token.facts().expires_at.plus(leeway);
         Self {
             token,
+            issued_as: None,
             keys: None,
             epoch: AtomicU64::new(u64::MAX),
             dead_at,
@@ -102,6 +106,12 @@ impl Verdict {
     /// The same for a token that these keys verified.
     pub(crate) fn verified_by(mut self, keys: Arc<LiveKeys>, generation: u64) -> Self {
         self.keys = Some((keys, generation));
+        self
+    }
+
+    /// The same for a server that its issuer calls so.
+    pub(crate) fn issued_as(mut self, server: Option<AuthorizationServerId>) -> Self {
+        self.issued_as = server;
         self
     }
 
@@ -128,7 +138,11 @@ impl Verdict {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return None;
         }
-        let dead = revocations.dead(&Life::from(self.token.facts()));
+        let life = Life::from(self.token.facts());
+        let dead = revocations.dead(&Life {
+            server: self.issued_as.as_ref().unwrap_or(life.server),
+            ..life
+        });
         if dead.is_none() {
             self.epoch.store(epoch, Ordering::Relaxed);
         }

@@ -16,7 +16,7 @@ pub struct UnknownServer(pub AuthorizationServerId);
 
 /// One configuration, compiled.
 pub struct Snapshot {
-    pub(in crate::authz) policy: CompiledPolicy,
+    pub(in crate::authz) policy: Arc<CompiledPolicy>,
     pub(in crate::authz) observer: Arc<dyn CheckObserver>,
     /// By route number.
     sets: Vec<Arc<ServerSet>>,
@@ -30,6 +30,8 @@ pub(crate) struct ServerSet {
     /// Part of the key of each cached verdict: another set, another verdict (C03).
     pub(crate) id: u64,
     pub(crate) servers: Vec<Arc<TrustedServer>>,
+    /// Whether the API names one more, which is not there just now.
+    pub(crate) lacks_one: bool,
 }
 
 static SETS: AtomicU64 = AtomicU64::new(1);
@@ -41,25 +43,29 @@ impl Snapshot {
     /// # Errors
     /// [`UnknownServer`] when an API names a server that `trust` does not have.
     pub fn new(
-        policy: CompiledPolicy,
+        policy: impl Into<Arc<CompiledPolicy>>,
         trust: Arc<Trust>,
         observer: Arc<dyn CheckObserver>,
     ) -> Result<Self, UnknownServer> {
+        let policy = policy.into();
         let mut by_api = HashMap::new();
         for api in policy.apis() {
-            let servers = api.servers.iter().map(|id| {
+            let (absent, there): (Vec<_>, Vec<_>) = api.servers.iter().partition(|id| trust.is_absent(id));
+            let servers = there.into_iter().map(|id| {
                 let server = trust.server(id).cloned();
                 server.ok_or_else(|| UnknownServer(id.clone()))
             });
             let set = ServerSet {
                 id: SETS.fetch_add(1, Ordering::Relaxed),
                 servers: servers.collect::<Result<_, _>>()?,
+                lacks_one: !absent.is_empty(),
             };
             by_api.insert(api.name.clone(), Arc::new(set));
         }
         let nobody = Arc::new(ServerSet {
             id: 0,
             servers: Vec::new(),
+            lacks_one: false,
         });
         let sets = policy
             .routes()
@@ -72,6 +78,14 @@ impl Snapshot {
             sets,
             trust,
         })
+    }
+
+    /// The same rules with other servers.
+    ///
+    /// # Errors
+    /// [`UnknownServer`] when an API names a server that `trust` does not have.
+    pub fn with_trust(&self, trust: Arc<Trust>) -> Result<Self, UnknownServer> {
+        Self::new(Arc::clone(&self.policy), trust, Arc::clone(&self.observer))
     }
 
     /// The rules.
@@ -125,7 +139,8 @@ impl ServerSet {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.servers.len() == other.servers.len()
+        self.lacks_one == other.lacks_one
+            && self.servers.len() == other.servers.len()
             && self
                 .servers
                 .iter()

@@ -68,6 +68,21 @@ impl Vouch for Live<'_> {
                 CacheOutcome::Miss,
             );
         };
+        match self.vouch_by(servers, credential) {
+            Vouched::Token(token, _) if self.is_unheard(&token, servers) => {
+                Vouched::Unavailable(UNHEARD, RETRY_SECONDS)
+            }
+            vouched => vouched,
+        }
+    }
+
+    fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
+        binding::prove(asked, self.replays, self.nonces)
+    }
+}
+
+impl Live<'_> {
+    fn vouch_by(&self, servers: &ServerSet, credential: &Credential<'_>) -> Vouched {
         let key = VerdictKey {
             token: credential.digest(),
             servers: servers.id,
@@ -83,12 +98,17 @@ impl Vouch for Live<'_> {
         self.judge(credential.expose_token(), key, servers)
     }
 
-    fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
-        binding::prove(asked, self.replays, self.nonces)
+    /// Whether the token may be revoked without our having heard of it. Where nothing is followed, one atomic look.
+    fn is_unheard(&self, token: &VerifiedToken, servers: &ServerSet) -> bool {
+        let is_its = |server: &&Arc<TrustedServer>| server.settings.id == token.facts().server;
+        self.desk.verdicts.revocations().is_stale(self.now.monotonic)
+            && servers
+                .servers
+                .iter()
+                .find(is_its)
+                .is_none_or(|server| server.settings.is_ours)
     }
-}
 
-impl Live<'_> {
     fn find(&self, key: &VerdictKey, servers: &ServerSet) -> Option<Vouched> {
         let known = self.desk.verdicts.find(key, servers.generation(), self.now)?;
         Some(match known {
@@ -108,7 +128,7 @@ impl Live<'_> {
             Ok(mut unverified) if has_form => self.judge_signed(token, &mut unverified, key, servers),
             _ => {
                 let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
-                ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
+                ask(token, key, servers, asked)
             }
         };
         if let Vouched::Refused(detail, _) = vouched {
@@ -159,7 +179,7 @@ impl Live<'_> {
             let its_own = issuer.is_none_or(|issuer| issuer == server.settings.issuer.as_str());
             its_own && is_opaque(server) && can_be_asked(server)
         };
-        ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
+        ask(text, key, servers, asked)
     }
 
     fn verify(&self, text: &str, token: &mut Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
@@ -185,8 +205,9 @@ impl Live<'_> {
         let facts =
             token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
-        let verdict =
-            Verdict::new(token, text.len(), self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
+        let verdict = Verdict::new(token, text.len(), self.now, leeway(settings))
+            .issued_as(settings.issued_as.clone())
+            .verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {
             // Keys that cannot be fetched anew are good for so long: no verdict outlives that.
             (KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_), Some(age)) => verdict.kept(
@@ -210,12 +231,25 @@ impl Live<'_> {
 }
 
 /// What there is to wait for, if anybody can be asked.
-fn ask(token: &str, key: VerdictKey, servers: Vec<Arc<TrustedServer>>) -> Vouched {
+fn ask(token: &str, key: VerdictKey, set: &ServerSet, asked: impl Fn(&&Arc<TrustedServer>) -> bool) -> Vouched {
+    let servers: Vec<_> = set.servers.iter().filter(asked).cloned().collect();
     if servers.is_empty() {
-        return Vouched::Refused("the token is of no authorization server of the api", CacheOutcome::Miss);
+        let detail = if set.lacks_one {
+            ABSENT
+        } else {
+            "the token is of no authorization server of the api"
+        };
+        return Vouched::Refused(detail, CacheOutcome::Miss);
     }
     Vouched::Wait(Lookup::introspection(token, key, servers))
 }
+
+/// A server that comes later makes another set, so that this refusal does not outlive its absence.
+const ABSENT: &str =
+    "the token is of no authorization server of the api that is there: a managed one is not made, or inactive";
+
+/// Beyond what the settings say, a gate that follows its issuer's store does not decide by what it has last heard.
+const UNHEARD: &str = "revocations have not been heard of for too long, and the token may be revoked";
 
 enum Unverifiable {
     UnknownKid(&'static str),

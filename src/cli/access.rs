@@ -91,6 +91,7 @@ fn lines(rows: &[RouteReach]) -> Vec<Line> {
                         server,
                         clients,
                         scopes,
+                        managed,
                     } => line(
                         &clients
                             .as_ref()
@@ -100,7 +101,10 @@ fn lines(rows: &[RouteReach]) -> Vec<Line> {
                         } else {
                             format!("a token with {scopes}")
                         },
-                        format!("{server} (external)"),
+                        format!(
+                            "{server} ({})",
+                            if *managed { "managed over the API" } else { "external" }
+                        ),
                         dash(),
                     ),
                 }
@@ -154,9 +158,10 @@ fn to_json(row: &RouteReach) -> Value {
             server,
             clients,
             scopes,
+            managed,
         } => json!({
             "authorization_server": server.as_str(),
-            "external": true,
+            if *managed { "managed" } else { "external" }: true,
             "clients": clients,
             "scope": scopes.to_string(),
         }),

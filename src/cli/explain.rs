@@ -72,6 +72,9 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
             )
         });
     }
+    if let Some(note) = assume::note(&settings).filter(|_| matches!(assumed, Assumed::Token(_))) {
+        trace.step(|| Step::note(Stage::Token, note));
+    }
     let decision = decide(&settings, &facts, &assumed, &mut trace)?;
     match args.output {
         Output::Text => text(out, &args.request, &decision, &trace)?,
@@ -121,7 +124,12 @@ fn decide(
         bail!("the routes do not compile");
     };
     let now = SystemClock::start().now();
-    Ok(explain(&policy, &settings.trust, facts, assumed, now, trace))
+    let claims = match assumed {
+        Assumed::Token(claims) => Some(claims),
+        Assumed::Nobody => None,
+    };
+    let servers = assume::servers(settings, claims);
+    Ok(explain(&policy, &servers, facts, assumed, now, trace))
 }
 
 fn text(out: &mut impl Write, request: &str, decision: &Decision, trace: &Trace) -> io::Result<()> {

@@ -90,14 +90,11 @@ pub fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 
 /// What comes out of a case that is not what it expects.
 fn differences(settings: &Settings, policy: &CompiledPolicy, case: &Case, now: Timestamp) -> Vec<String> {
+    let servers = assume::servers(settings, case.token.as_ref().map(|token| &token.claims));
     let assumed = match &case.token {
         None => Assumed::Nobody,
         Some(token) => {
-            let Some(server) = settings
-                .trust
-                .iter()
-                .find(|server| server.id.as_str() == token.server.value)
-            else {
+            let Some(server) = servers.iter().find(|server| server.id.as_str() == token.server.value) else {
                 return vec![format!("there is no authorization server `{}`", token.server.value)];
             };
             let local = settings.issuer.as_ref().and_then(|issuer| {
@@ -116,7 +113,7 @@ fn differences(settings: &Settings, policy: &CompiledPolicy, case: &Case, now: T
         }
     };
     let facts = assume::facts(&case.request.value, &case.headers);
-    let decision = explain(policy, &settings.trust, &facts, &assumed, now, &mut Untraced);
+    let decision = explain(policy, &servers, &facts, &assumed, now, &mut Untraced);
     compare(case, &decision)
 }
 

@@ -2,23 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 use super::context::Context;
 use super::decode::{Stated, shown};
-use super::file::external::{ExternalServerFile, ServerFile};
+use super::file::external::{ExternalServerFile, ManagedServerFile, ServerFile};
 use super::file::{File, GateFile};
 use super::{GateLimits, Report, Settings, reach};
 use crate::issuer::settings::IssuerSettings;
 use crate::model::id::AuthorizationServerId;
-use crate::model::location::Located;
+use crate::model::location::{Located, Location};
 use crate::model::scope::Scope;
 use crate::net::settings::{Listeners, TlsSettings};
 use crate::oauth::declared::{AuthenticationMethod, AuthorizationServerDeclaration, IssuerDeclaration};
-use crate::policy::declared::{Declaration, ServerDeclaration};
+use crate::policy::declared::{Declaration, Origin, ServerDeclaration};
 use crate::store::settings::StoreSettings;
-use crate::trust::settings::TrustedServerSettings;
+use crate::trust::settings::{ManagedServerSettings, TrustedServerSettings};
 use crate::{oauth, policy};
 
 /// Where the store is if the file does not say.
@@ -30,12 +31,19 @@ const VERDICT_CACHE_BYTES_MIN: usize = 64 << 10;
 /// The check requests that the gate reads must hold at least the headers that Envoy passes on.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(64 << 20);
 
+/// The shortest silence of the store that means something.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(1);
+
 /// The authorization servers in the forms that the rooms need.
 #[derive(Default)]
 struct Servers {
     trust: Vec<TrustedServerSettings>,
+    managed: Vec<ManagedServerSettings>,
     policy: Vec<ServerDeclaration>,
-    external: Vec<Located<AuthorizationServerId>>,
+    /// The names of those that the issuer's own check does not see.
+    others: Vec<Located<AuthorizationServerId>>,
+    /// The first that is managed.
+    managed_at: Option<Location>,
 }
 
 impl Context<'_> {
@@ -62,11 +70,12 @@ impl Context<'_> {
             public_url.as_ref(),
             &mut declared,
         );
-        let issues_tokens = !declared.servers.is_empty();
-        if let (Some(server), None) = (declared.servers.first(), &file.public_url) {
+        let issues_tokens = !declared.servers.is_empty() || servers.managed_at.is_some();
+        let local_at = declared.servers.first().map(|server| server.id.location);
+        if let (Some(minted_at), None) = (local_at.or(servers.managed_at), &file.public_url) {
             let message = "tokens are minted here, and there is no `public_url`";
             let hint = "say `public_url: https://…`: the `iss` of tokens starts with it";
-            self.error("missing_public_url", server.id.location, message, hint);
+            self.error("missing_public_url", minted_at, message, hint);
         }
         let store = match &file.store {
             Some(store) => Some(self.store(store)),
@@ -118,6 +127,7 @@ impl Context<'_> {
             gate,
             policy,
             trust: servers.trust,
+            managed: servers.managed,
             issuer,
             registration: file.registration.as_ref().map(|file| self.registration(file)),
             telemetry,
@@ -173,12 +183,13 @@ impl Context<'_> {
                     declared.servers.push(server);
                 }
                 ServerFile::External(file) => self.external_server(&file, &mut servers),
+                ServerFile::Managed(file) => self.managed_server(&file, public_url, &mut servers),
             }
         }
         // two local ones of one name are found by the issuer's own check
         let mut ids: Vec<Located<AuthorizationServerId>> =
             declared.servers.iter().map(|server| server.id.clone()).collect();
-        for id in &servers.external {
+        for id in &servers.others {
             if let Some(first) = ids.iter().find(|first| first.value == id.value) {
                 let message = format!(
                     "the authorization server `{}` stands twice: here and in line {}",
@@ -217,11 +228,26 @@ impl Context<'_> {
                 }
             }
         }
-        servers.external.push(Located::new(id.clone(), file.id.location));
+        servers.others.push(Located::new(id.clone(), file.id.location));
         servers.policy.push(ServerDeclaration {
             id,
             scopes,
-            local: false,
+            origin: Origin::Elsewhere,
+            clients: Vec::new(),
+        });
+    }
+
+    fn managed_server(&mut self, file: &ManagedServerFile, public_url: Option<&Url>, servers: &mut Servers) {
+        servers.managed_at = servers.managed_at.or(Some(file.id.location));
+        servers.managed.extend(self.trust_managed(file, public_url));
+        let Ok(id) = AuthorizationServerId::parse(&file.id.value) else {
+            return;
+        };
+        servers.others.push(Located::new(id.clone(), file.id.location));
+        servers.policy.push(ServerDeclaration {
+            id,
+            scopes: Vec::new(),
+            origin: Origin::Management,
             clients: Vec::new(),
         });
     }
@@ -256,7 +282,17 @@ impl Context<'_> {
                 "say for example `150ms`",
             );
         }
+        let stale_after = file.revocations.as_ref().map(|revocations| &revocations.stale_after);
+        if let Some(stale_after) = stale_after.filter(|stale_after| stale_after.value.0 < STALE_AFTER_MIN) {
+            self.error(
+                "invalid_period",
+                stale_after.location,
+                "the store is looked at ten times a second, and may take a moment to answer",
+                "say at least `1s`",
+            );
+        }
         GateLimits {
+            revocations_stale_after: stale_after.map(|stale_after| stale_after.value.0),
             verdict_cache_bytes: file
                 .verdict_cache
                 .as_ref()
@@ -283,7 +319,7 @@ fn seen_by_policy(server: &AuthorizationServerDeclaration, declared: &IssuerDecl
             .iter()
             .filter_map(|scope| Scope::parse(&scope.name.value).ok())
             .collect(),
-        local: true,
+        origin: Origin::File,
         clients: declared
             .clients
             .iter()

@@ -47,7 +47,8 @@ shapes! {
         clients: Option<Vec<ClientFile>>,
         /// Clients that register themselves (RFC 7591). Default: none may, but those that an administrator registers.
         registration: Option<RegistrationFile>,
-        /// The authorization servers: local ones mint tokens here; those with an `issuer` are external and only verified.
+        /// The authorization servers: local ones mint tokens here; those with an `issuer` are external and only verified;
+        /// those with `managed: true` mint here, and are made over the management API.
         authorization_servers: Option<Vec<ServerFile>>,
         /// The APIs: groups of endpoints offered together, with what each route needs.
         apis: Option<Vec<ApiFile>>,
@@ -115,6 +116,17 @@ shapes! {
         timeout: Option<Located<Period>>,
         /// The largest check request that is read. Default: 4MiB.
         message_max: Option<Located<Size>>,
+        /// How the gate hears of revocations.
+        revocations: Option<RevocationsFile>,
+    }
+
+    /// How the gate hears of revocations: from the issuer of its own process, or from the `store` of one elsewhere, which a
+    /// gate that runs alone (`--only gate`) follows.
+    RevocationsFile {
+        /// For how long the gate relies on what it has last heard while the store is away; from 1s. Beyond that, tokens of our
+        /// own authorization servers are denied with 503. Default: 5m for a gate that runs alone; no bound beside the issuer,
+        /// where nothing is revoked while the store is away.
+        stale_after: Located<Period>,
     }
 
     /// What is seen of the process.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use url::{Host, Url};
 
-use super::context::{Context, SECRET_FILE_UNREADABLE};
+use super::context::Context;
 use super::decode::{Stated, shown};
 use super::file::{ClientCertificate, ListenerFile, ListenersFile, StoreFile, StoreUrl, TlsFile};
 use super::scalar::UrlText;
@@ -109,8 +109,10 @@ impl Context<'_> {
                 let text = self.source.variable(&name.value);
                 if text.is_none() {
                     let message = format!("the variable `{}` is not set here", shown(&name.value));
-                    let hint = "`serve` needs it: it holds the sealing key";
-                    self.warn(SECRET_FILE_UNREADABLE, name.location, message, hint);
+                    let hint =
+                        "an issuer does not start without it: it holds the sealing key; a gate that runs alone does";
+                    // No error to serve either: opening the store says it, where the key is needed.
+                    self.warn("sealing_key_unset", name.location, message, hint);
                 }
                 Some(SealingKeySource::Variable {
                     name: name.value.clone(),

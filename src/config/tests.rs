@@ -95,6 +95,27 @@ fn the_external_example_gives_trust_without_an_issuer_or_a_store() {
 }
 
 #[test]
+fn how_stale_revocations_may_be_is_said_in_seconds_at_least() {
+    let with = |period: &str| {
+        format!(
+            "gate: {{ revocations: {{ stale_after: {period} }} }}\n{}",
+            external("jwks_file: k")
+        )
+    };
+    let settings = checked(&with("90s")).expect("no error");
+    assert_eq!(settings.gate.revocations_stale_after, Some(Duration::from_secs(90)));
+    let report = checked(&with("500ms")).expect_err("too short");
+    assert_eq!(report.findings()[0].code, "invalid_period");
+    assert_eq!(
+        checked(&external("jwks_file: k"))
+            .expect("no error")
+            .gate
+            .revocations_stale_after,
+        None
+    );
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_a_warning_to_check_and_an_error_to_serve() {
     let mut source = Memory::of(path(), EXTERNAL);
     let settings = load(path(), &source).expect("a warning only");

@@ -7,7 +7,7 @@ use url::Url;
 use super::context::Context;
 use super::decode::shown;
 use super::file::access::LocalServerFile;
-use super::file::external::{ExternalServerFile, IntrospectionFile};
+use super::file::external::{ExternalServerFile, IntrospectionFile, ManagedServerFile};
 use super::scalar::{FilePath, OneOrMany, Period};
 use crate::jose::alg::Algorithm;
 use crate::model::finding::nearest;
@@ -16,7 +16,10 @@ use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
 use crate::oauth::declared::AuthorizationServerDeclaration;
 use crate::policy::caller::ClaimNames;
-use crate::trust::settings::{FetchPolicy, IntrospectionSettings, KeySource, TokenTypes, TrustedServerSettings};
+use crate::trust::settings::{
+    FetchPolicy, IntrospectionSettings, KEYS_COOLDOWN, KEYS_STALE_MAX, KeySource, ManagedReference,
+    ManagedServerSettings, TokenTypes, TrustedServerSettings,
+};
 
 /// The clocks of two machines in good order differ by less.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -26,15 +29,6 @@ const LEEWAY_MAX: Duration = Duration::from_secs(60);
 
 /// For how long an introspection answer is kept at most: so long a revocation elsewhere goes unseen.
 const INTROSPECTION_CACHE_MAX: Duration = Duration::from_secs(60);
-
-/// For how long keys stay in force while they cannot be fetched.
-const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The shortest time between two fetches of one server's keys.
-const KEYS_COOLDOWN: Duration = Duration::from_secs(30);
-
-/// What `typ` access tokens of ours have (RFC 9068 section 2.1), whatever their profile.
-const LOCAL_TOKEN_TYPE: &str = "at+jwt";
 
 impl Context<'_> {
     /// A local server: its keys come from the issuer in this process.
@@ -49,21 +43,55 @@ impl Context<'_> {
             public_url.as_str().trim_end_matches('/'),
             declared.id.value
         );
-        Some(TrustedServerSettings {
-            id: declared.id.value.clone(),
-            issuer: Issuer::parse(&issuer).ok()?,
-            audiences: vec![declared.audience.value.clone()],
+        Some(TrustedServerSettings::minted_here(
+            declared.id.value.clone(),
+            Issuer::parse(&issuer).ok()?,
+            declared.audience.value.clone(),
             // an algorithm that nobody signs with is reported by the issuer's own check
-            algorithms: vec![Algorithm::parse(&declared.signing.algorithm.value)?],
-            token_types: TokenTypes::Only(vec![LOCAL_TOKEN_TYPE.to_owned()]),
-            claim_names: ClaimNames::default(),
+            vec![Algorithm::parse(&declared.signing.algorithm.value)?],
             // one clock mints and checks, unless the file says otherwise
-            leeway: self.leeway(file.leeway.as_ref(), Duration::ZERO),
-            keys: KeySource::Local,
-            introspection: None,
-            fetch: FetchPolicy::default(),
-            keys_stale_max: KEYS_STALE_MAX,
-            keys_cooldown: KEYS_COOLDOWN,
+            self.leeway(file.leeway.as_ref(), Duration::ZERO),
+        ))
+    }
+
+    /// A server that is managed over the API.
+    pub(crate) fn trust_managed(
+        &mut self,
+        file: &ManagedServerFile,
+        public_url: Option<&Url>,
+    ) -> Option<ManagedServerSettings> {
+        if !file.managed.value {
+            let message = "an entry that is not managed is a local or an external authorization server";
+            self.error(
+                "invalid_managed",
+                file.managed.location,
+                message,
+                "say `managed: true`, or leave it out",
+            );
+        }
+        if let (Some(_), Some(name)) = (&file.server_id, &file.name) {
+            let message = "`name` stands beside `server_id`";
+            self.error(
+                "several_references",
+                name.location,
+                message,
+                "one server is meant: keep one of them",
+            );
+        }
+        let id = self.identifier(&file.id, AuthorizationServerId::parse)?.value;
+        let reference = match (&file.server_id, &file.name) {
+            (Some(server_id), _) => {
+                ManagedReference::Id(self.identifier(server_id, AuthorizationServerId::parse)?.value)
+            }
+            (None, Some(name)) => ManagedReference::Name(name.value.clone()),
+            (None, None) => ManagedReference::Name(id.as_str().to_owned()),
+        };
+        let leeway = self.leeway(file.leeway.as_ref(), Duration::ZERO);
+        Some(ManagedServerSettings {
+            id,
+            reference,
+            public_url: public_url?.clone(),
+            leeway,
         })
     }
 
@@ -82,6 +110,8 @@ impl Context<'_> {
         }
         Some(TrustedServerSettings {
             id: id?.value,
+            issued_as: None,
+            is_ours: false,
             issuer: issuer?.value,
             audiences: texts(&file.audience),
             algorithms,
@@ -312,3 +342,6 @@ fn claim_names(file: &ExternalServerFile) -> ClaimNames {
         scope: or(&stated.scope, default.scope),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,7 @@ impl Issuer {
             return Err(ChangeError::Overtaken);
         }
         let directory = Arc::clone(&next.directory);
-        self.snapshot.store(Arc::new(next));
+        self.put_snapshot(Arc::new(next));
         for revocation in &revocations {
             self.put_in_force(revocation.clone());
         }
@@ -196,7 +196,7 @@ impl Issuer {
             tracing::error!(authorization_server.id = %server, %error, "the keys of an authorization server could not be opened");
         }
         let next = Arc::new(next);
-        self.snapshot.store(Arc::clone(&next));
+        self.put_snapshot(Arc::clone(&next));
         self.end_what_was_minted_meanwhile(&last, &next).await;
         Ok(())
     }

@@ -32,7 +32,7 @@ use crate::model::location::{Located, Location};
 use crate::policy::challenge::Protection;
 use crate::policy::compiled::{Api, Clients, CompiledPolicy, Rule};
 use crate::policy::declared::{
-    ApiDeclaration, ClientsDeclaration, Declaration, RequirementDeclaration, ServerDeclaration,
+    ApiDeclaration, ClientsDeclaration, Declaration, Origin, RequirementDeclaration, ServerDeclaration,
 };
 use crate::policy::forward::{DASHES_MAX, Forward, HEADERS_MAX, IdentityHeader};
 use crate::policy::predicate::{BadExpression, Expression, environment};
@@ -194,7 +194,7 @@ impl<'d> Compiler<'d> {
         match &api.clients {
             ClientsDeclaration::Any => Clients::Any,
             ClientsDeclaration::Unstated => {
-                let external = servers.iter().find(|server| !server.local);
+                let external = servers.iter().find(|server| server.origin == Origin::Elsewhere);
                 if let Some(external) = external.filter(|_| needs_token(api)) {
                     self.error_with_hint(
                         "missing_clients",
@@ -227,7 +227,7 @@ impl<'d> Compiler<'d> {
 
     /// A list of clients, each known if every server is one whose clients we know.
     fn clients(&mut self, clients: &[Located<String>], servers: &[&'d ServerDeclaration]) -> Clients {
-        let all_known = !servers.is_empty() && servers.iter().all(|server| server.local);
+        let all_known = !servers.is_empty() && servers.iter().all(|server| server.origin == Origin::File);
         let mut ids = Vec::with_capacity(clients.len());
         for client in clients {
             let mut known = servers.iter().flat_map(|server| &server.clients).map(String::as_str);

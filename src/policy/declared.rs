@@ -24,10 +24,21 @@ pub struct ServerDeclaration {
     pub id: AuthorizationServerId,
     /// The scopes that it defines.
     pub scopes: Vec<Scope>,
-    /// Whether tokens are minted here: then an API's `clients` may be left out.
-    pub local: bool,
+    /// Who declares it.
+    pub origin: Origin,
     /// The clients that are declared in the file, if tokens are minted here: for the check of names.
     pub clients: Vec<String>,
+}
+
+/// Who declares an authorization server, and so what the file can know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The file: tokens are minted here, and all of its scopes and clients are known.
+    File,
+    /// The management API: tokens are minted here, and its scopes and clients come and go.
+    Management,
+    /// Somebody else: tokens are minted elsewhere.
+    Elsewhere,
 }
 
 /// One API: a group of endpoints offered together.

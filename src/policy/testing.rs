@@ -18,7 +18,7 @@ use crate::policy::decide::judge;
 use crate::policy::decision::{Decision, Denial, Permit};
 use crate::policy::declared::{
     ApiDeclaration, BadToken, ClientsDeclaration, CorsPreflight, Declaration, DpopOptions, ForwardDeclaration,
-    MethodOverride, PathOptions, RequirementDeclaration, RouteDeclaration, RouteTarget, ServerDeclaration,
+    MethodOverride, Origin, PathOptions, RequirementDeclaration, RouteDeclaration, RouteTarget, ServerDeclaration,
     TokenRequirementDeclaration, VerbDeclaration,
 };
 use crate::policy::facts::{Header, RequestFacts};
@@ -99,7 +99,7 @@ pub(crate) fn server(id: &str, scopes: &[&str]) -> ServerDeclaration {
     ServerDeclaration {
         id: AuthorizationServerId::parse(id).expect("valid"),
         scopes: scopes.iter().map(|scope| Scope::parse(scope).expect("valid")).collect(),
-        local: true,
+        origin: Origin::File,
         clients: ["app", "mobile", "nightly-batch", "quickbooks"]
             .map(str::to_owned)
             .to_vec(),

@@ -70,6 +70,19 @@ pub async fn open(
     })
 }
 
+/// Opens a store that somebody else keeps, to read it alone: nothing is made or changed, and no key is needed.
+///
+/// # Errors
+/// [`StoreError`]: it is away, or its keeper has not started with this version yet.
+pub async fn open_to_read(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Sqlite(database) => Arc::new(SqliteStore::open_to_read(database).await?),
+        StoreSettings::Postgres { url, password } => {
+            Arc::new(PostgresStore::open_to_read(url, password.as_ref()).await?)
+        }
+    })
+}
+
 fn beside(database: &Path) -> SealingKeySource {
     SealingKeySource::File(database.with_file_name("scopegate.key"))
 }
@@ -261,6 +274,47 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_store_reads_it_without_a_key_and_changes_and_makes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for settings in databases(folder.path()) {
+            assert!(open_to_read(&settings).await.is_err(), "there is none yet");
+            if let StoreSettings::Sqlite(path) = &settings {
+                assert!(!path.exists());
+            }
+            let keeper = open(&settings, Some(&variable(&key_text())), false)
+                .await
+                .expect("opens");
+            let reader = open_to_read(&settings).await.expect("opens");
+            assert!(reader.keep_meta("mine", b"value").await.is_err());
+            assert!(
+                reader
+                    .prune(crate::model::time::Timestamp::from_unix_seconds(0))
+                    .await
+                    .is_err()
+            );
+            assert_eq!(keeper.store.meta("mine").await.expect("reads"), None);
+            assert_eq!(
+                reader.heads().await.expect("reads"),
+                keeper.store.heads().await.expect("reads")
+            );
+        }
+    }
+
+    #[test]
+    fn a_schema_of_another_version_is_not_read() {
+        use crate::store::readable;
+        assert!(readable(3, 3).is_ok());
+        assert!(matches!(
+            readable(2, 3),
+            Err(StoreError::OlderSchema { found: 2, known: 3 })
+        ));
+        assert!(matches!(
+            readable(4, 3),
+            Err(StoreError::NewerSchema { found: 4, known: 3 })
+        ));
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ use crate::revocation::Revocation;
 use crate::store::open::file_error;
 use crate::store::sqlite::rows::seconds;
 use crate::store::sqlite::writer::{Extent, Verdict, Writer};
-use crate::store::{Changed, Cursor, KeyChange, RevocationRow, Store, StoreError, StoreFuture, StoredKey};
+use crate::store::{Changed, Cursor, KeyChange, RevocationRow, Store, StoreError, StoreFuture, StoredKey, readable};
 
 /// The steps of the schema, oldest first: step `n` is at index `n - 1`.
 const MIGRATIONS: [&str; 3] = [
@@ -108,9 +108,26 @@ impl SqliteStore {
         Self::open_with(options(path)).await
     }
 
+    /// Opens the database of another process to read it: what would change it is refused by SQLite.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderSchema`] and [`StoreError::NewerSchema`] for a database of another version,
+    /// [`StoreError::Unavailable`] where there is none.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let options = options(path).pragma("query_only", "ON");
+        let mut connection = connect(&options).await?;
+        let found = sqlx::query_scalar("SELECT COALESCE(MAX(step), 0) FROM schema_step");
+        readable(found.fetch_one(&mut connection).await?, MIGRATIONS.len())?;
+        Self::with(options, connection).await
+    }
+
     async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let mut connection = connect(&options).await?;
         migrate(&mut connection).await?;
+        Self::with(options, connection).await
+    }
+
+    async fn with(options: SqliteConnectOptions, connection: SqliteConnection) -> Result<Self, StoreError> {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(BUSY_TIMEOUT)

@@ -108,7 +108,9 @@ impl TrustedServer {
         around: Surroundings,
     ) -> Result<Arc<Self>, TrustError> {
         let keys = match &settings.keys {
-            KeySource::Local => local_keys(&settings.id).ok_or_else(|| TrustError::NoLocalKeys(settings.id.clone()))?,
+            KeySource::Local => {
+                local_keys(settings.id_at_issuer()).ok_or_else(|| TrustError::NoLocalKeys(settings.id.clone()))?
+            }
             KeySource::SharedSecret(secret) => LiveKeys::new(shared(&settings, secret)?),
             KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_) | KeySource::None => {
                 LiveKeys::new(KeySet::empty())
@@ -126,6 +128,11 @@ impl TrustedServer {
             server.had_now();
         }
         Ok(Arc::new(server))
+    }
+
+    /// Whether these are its keys, where an issuer of this process publishes them.
+    pub(super) fn has_keys_of(&self, issuer: Option<Arc<LiveKeys>>) -> bool {
+        !matches!(self.settings.keys, KeySource::Local) || issuer.is_some_and(|keys| Arc::ptr_eq(&keys, &self.keys))
     }
 
     /// The current keys.

@@ -165,6 +165,8 @@ fn jwks_uri() -> KeySource {
 fn settings(keys: KeySource) -> TrustedServerSettings {
     TrustedServerSettings {
         id: AuthorizationServerId::parse("as").expect("valid"),
+        issued_as: None,
+        is_ours: false,
         issuer: Issuer::parse(ISSUER).expect("valid"),
         audiences: vec!["api".to_owned()],
         algorithms: vec![Algorithm::Es256],

@@ -15,6 +15,7 @@ mod foreign;
 mod hosts;
 mod identity;
 mod issued;
+mod managed;
 mod methods;
 mod normalisation;
 mod paths;

@@ -1,5 +1,5 @@
 //! The integration tests, one binary: `envoy_facts` pins what real Envoys do, `gate` asks the gate through them,
-//! `nodes` runs several processes on one PostgreSQL, `architecture` holds the source to its import table. What they
+//! `nodes` runs several processes on one PostgreSQL, `lone` a gate and an issuer apart on one store, `architecture` holds the source to its import table. What they
 //! need is installed by `tests/peers.sh`.
 
 #![allow(
@@ -17,6 +17,7 @@ mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod lone;
 mod nodes;
 mod okta_sdk;
 mod store;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::checks;
 use crate::support::h2_client::Client;
+use crate::support::managed::{Team, with_payments};
 use crate::support::postgres::{Cluster, Database, PASSWORD, database};
 use crate::support::scopegate::{Scopegate, ScopegateBuilder, bank};
 use crate::support::wait;
@@ -23,11 +24,15 @@ const OTHER_SEALING_KEY: &str = "/////////////////////////////////////////w8=";
 
 /// A node of the bank on this database, to be started. All nodes say the same of themselves.
 fn node(database: &Database, sealing_key: &str) -> ScopegateBuilder {
+    node_of(&bank(), database, sealing_key)
+}
+
+fn node_of(file: &str, database: &Database, sealing_key: &str) -> ScopegateBuilder {
     let store = format!(
         "store: {{ url: \"{}\", password_file: database.password, sealing_key: {{ env: BANK_SEALING_KEY }} }}",
         database.url
     );
-    let config = bank()
+    let config = file
         .replace(
             "public_url: https://127.0.0.1:8443",
             "public_url: https://bank.localhost:9443",
@@ -51,9 +56,13 @@ async fn pair(database: &Database) -> [Scopegate; 2] {
 
 /// Whether this gate lets a token through.
 async fn allows(gate: &Client, token: &str) -> bool {
+    allows_at(gate, "/transfers", token).await
+}
+
+async fn allows_at(gate: &Client, path: &str, token: &str) -> bool {
     let value = format!("Bearer {token}");
     let headers = [("authorization", value.as_str())];
-    let check = checks::check("GET", "api.bank.example", "/transfers", "1", &headers);
+    let check = checks::check("GET", "api.bank.example", path, "1", &headers);
     checks::status(gate, &check).await == 0
 }
 
@@ -111,6 +120,56 @@ async fn case_154_attack_g08_nodes_that_start_at_once_share_keys_and_revocations
     );
     // The median: the machine that runs the tests has other things to do.
     assert!(median < REACH, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_made_and_deactivated_at_one_node_is_heard_of_by_the_gate_of_another() {
+    let database = database();
+    let file = with_payments(&bank(), "{ id: payments, managed: true }");
+    let [one, other] = [(); 2].map(|()| node_of(&file, &database, SEALING_KEY).start_without_waiting());
+    for node in [&one, &other] {
+        node.ready().await;
+    }
+    let (gate, other_gate) = (
+        Client::open(one.ports.ext_authz).await,
+        Client::open(other.ports.ext_authz).await,
+    );
+    let team = Team::in_environment(&one, &[("BANK_SEALING_KEY", SEALING_KEY)]);
+    let product = team.make("payments");
+    let token = product.mint(&one, "payments:read").await;
+    assert!(allows_at(&gate, "/payments", &token).await, "at once where it was made");
+    wait::until("the other node believes it", || async {
+        allows_at(&other_gate, "/payments", &token).await.then_some(())
+    })
+    .await;
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        let token = product.mint(&other, "payments:read").await;
+        assert!(allows_at(&other_gate, "/payments", &token).await);
+        team.run(&["servers", "deactivate", &product.server]);
+        // The command ends a moment after it has the answer.
+        let acknowledged = tokio::time::Instant::now();
+        assert!(!allows_at(&gate, "/payments", &token).await);
+        wait::until("the other node refuses it", || async {
+            (!allows_at(&other_gate, "/payments", &token).await).then_some(())
+        })
+        .await;
+        times.push(acknowledged.elapsed());
+        team.run(&["servers", "activate", &product.server]);
+        let next = product.mint(&one, "payments:read").await;
+        wait::until("the other node believes it again", || async {
+            allows_at(&other_gate, "/payments", &next).await.then_some(())
+        })
+        .await;
+        assert!(
+            !allows_at(&other_gate, "/payments", &token).await,
+            "what was dead stays dead"
+        );
+    }
+    times.sort();
+    println!("refused by the other node after {times:?}");
+    // The median: the machine that runs the tests has other things to do.
+    assert!(times[times.len() / 2] < REACH, "{times:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ pub(crate) mod collector;
 pub(crate) mod envoy;
 pub(crate) mod h2_client;
 pub(crate) mod http1;
+pub(crate) mod managed;
 pub(crate) mod peers;
 pub(crate) mod postgres;
 pub(crate) mod process;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::fixture::{NOW, Seen, World, new_key, policy, request, server, set_of};
 use crate::authz::cache::{Known, Refusal, Verdict, VerdictKey, Verdicts};
 use crate::authz::{GateSettings, Step, token};
-use crate::clock::Now;
+use crate::clock::{Clock as _, Now};
 use crate::model::digest::Digest;
 use crate::model::event::CacheOutcome;
 use crate::model::id::{ClientId, Jti, Kid, Subject};
@@ -79,6 +79,106 @@ async fn edge_j25_steps_of_the_wall_clock_keep_no_verdict_alive() {
         CacheOutcome::Miss,
         "its age ends it, and it is judged anew: {}",
         seen.detail()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_its_issuer_calls_otherwise_is_revoked_by_that_name() {
+    let named = TrustedServerSettings {
+        issued_as: Some(server("aus1").id),
+        ..server("bank")
+    };
+    let world = World::new(vec![named], &[("bank", &["bank"])], &DpopOptions::default());
+    let token = world.token(json!({"jti": "t1"}));
+    assert!(world.check(&token).await.allowed());
+    let ends = |server| Revocation::Server { server, before: NOW };
+    world.revocations.revoke(ends(server("bank").id));
+    assert!(
+        world.check(&token).await.allowed(),
+        "another server has that name there"
+    );
+    world.revocations.revoke(ends(server("aus1").id));
+    assert_eq!(world.check(&token).await.reason(), Some(Reason::InvalidToken));
+}
+
+#[tokio::test]
+async fn tokens_of_a_server_that_is_absent_are_refused_until_it_is_there_and_again_when_it_is_gone() {
+    let world = World::new(
+        vec![server("bank"), server("shop")],
+        &[("bank", &["bank"]), ("shop", &["shop"])],
+        &DpopOptions::default(),
+    );
+    let token = world.token(json!({}));
+    let snapshot = world.gate.snapshot();
+    let there = Arc::clone(snapshot.trust());
+    let without = world.snapshot(
+        &[server("shop")],
+        policy(&[("shop", &["shop"])], &DpopOptions::default()),
+    );
+    let absent = without.trust().without([server("bank").id]);
+    for _ in 0..2 {
+        assert!(world.check(&token).await.allowed());
+        world.gate.install(snapshot.with_trust(Arc::clone(&absent)).unwrap());
+        for _ in 0..2 {
+            let seen = world.check(&token).await;
+            assert_eq!(seen.reason(), Some(Reason::InvalidToken));
+            assert!(
+                seen.detail().contains("a managed one is not made, or inactive"),
+                "{}",
+                seen.detail()
+            );
+        }
+        // No refusal that was kept outlives the absence.
+        world.gate.install(snapshot.with_trust(Arc::clone(&there)).unwrap());
+    }
+    assert!(
+        snapshot.with_trust(Arc::clone(without.trust())).is_err(),
+        "absent, and nobody says so"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_silent_for_too_long_denies_our_own_tokens_cached_or_not_and_no_others() {
+    let world = World::local();
+    let (cached, fresh) = (world.token(json!({"jti": "t1"})), world.token(json!({"jti": "t2"})));
+    world.revocations.trust_silence_for(Duration::from_secs(60));
+    assert_eq!(
+        world.check(&cached).await.reason(),
+        Some(Reason::Unavailable),
+        "nothing was heard yet"
+    );
+    world.revocations.heard_at(world.clock.monotonic());
+    assert!(world.check(&cached).await.allowed());
+    world.clock.advance(Duration::from_secs(60));
+    assert!(world.check(&cached).await.allowed(), "within the bound");
+    world.clock.advance(Duration::from_secs(1));
+    for token in [&cached, &fresh] {
+        let seen = world.check(token).await;
+        assert_eq!(seen.reason(), Some(Reason::Unavailable));
+        assert!(
+            seen.detail().contains("revocations have not been heard of"),
+            "{}",
+            seen.detail()
+        );
+    }
+    let bad = format!("{fresh}x");
+    assert_eq!(
+        world.check(&bad).await.reason(),
+        Some(Reason::InvalidToken),
+        "a bad token stays one"
+    );
+    world.revocations.heard_at(world.clock.monotonic());
+    assert!(world.check(&cached).await.allowed() && world.check(&fresh).await.allowed());
+
+    let theirs = TrustedServerSettings {
+        is_ours: false,
+        ..server("bank")
+    };
+    let world = World::new(vec![theirs], &[("bank", &["bank"])], &DpopOptions::default());
+    world.revocations.trust_silence_for(Duration::from_secs(60));
+    assert!(
+        world.check(&world.token(json!({}))).await.allowed(),
+        "whom we revoke nothing of"
     );
 }
 

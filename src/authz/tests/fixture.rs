@@ -29,7 +29,7 @@ use crate::policy::compiled::CompiledPolicy;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::declared::{
     ApiDeclaration, BadToken, ClientsDeclaration, CorsPreflight, Declaration, DpopOptions, ForwardDeclaration,
-    MethodOverride, PathOptions, RequirementDeclaration, RouteDeclaration, RouteTarget, ServerDeclaration,
+    MethodOverride, Origin, PathOptions, RequirementDeclaration, RouteDeclaration, RouteTarget, ServerDeclaration,
     TokenRequirementDeclaration, VerbDeclaration,
 };
 use crate::policy::facts::{Header, RequestFacts};
@@ -55,6 +55,8 @@ fn located(text: &str) -> Located<String> {
 pub(super) fn server(name: &str) -> TrustedServerSettings {
     TrustedServerSettings {
         id: id(name),
+        issued_as: None,
+        is_ours: true,
         issuer: Issuer::parse(&format!("https://{name}.example")).unwrap(),
         audiences: vec![format!("api://{name}")],
         algorithms: Algorithm::ASYMMETRIC.to_vec(),
@@ -72,6 +74,7 @@ pub(super) fn server(name: &str) -> TrustedServerSettings {
 /// The same server elsewhere: its keys are fetched.
 pub(super) fn remote(name: &str) -> TrustedServerSettings {
     TrustedServerSettings {
+        is_ours: false,
         keys: KeySource::Uri(Url::parse(JWKS).unwrap()),
         ..server(name)
     }
@@ -146,7 +149,7 @@ pub(super) fn policy(apis: &[(&str, &[&str])], dpop: &DpopOptions) -> CompiledPo
             .map(|name| ServerDeclaration {
                 id: id(name),
                 scopes: ["read", "write"].map(|scope| Scope::parse(scope).unwrap()).to_vec(),
-                local: false,
+                origin: Origin::Elsewhere,
                 clients: Vec::new(),
             })
             .collect(),

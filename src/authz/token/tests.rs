@@ -9,6 +9,8 @@ const EXPIRY: Timestamp = Timestamp::from_unix_seconds(1_800_000_300);
 fn read(claims: &Value) -> Result<TokenFacts, Unreadable> {
     let server = TrustedServerSettings {
         id: AuthorizationServerId::parse("bank").unwrap(),
+        issued_as: None,
+        is_ours: false,
         issuer: Issuer::parse("https://bank.example").unwrap(),
         audiences: Vec::new(),
         algorithms: Vec::new(),

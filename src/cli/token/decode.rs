@@ -11,6 +11,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use crate::cli::assume;
 use crate::cli::remote::{Answer, Connection, Listener, PlaceArgs, block_on};
 use crate::cli::table::duration;
 use crate::cli::{Output, load};
@@ -87,9 +88,10 @@ fn decode(args: &DecodeArgs, token: &str, settings: Option<&Settings>) -> anyhow
     let claims = object(payload).context("its payload")?;
     let issuer = claims.get("iss").and_then(Value::as_str);
     let server = settings.and_then(|settings| {
-        let mut trusted = settings.trust.iter();
+        let mut trusted = assume::servers(settings, Some(&claims)).into_iter();
         trusted.find(|server| Some(server.issuer.as_str()) == issuer)
     });
+    let server = server.as_ref();
     let refused = Unverified::parse(token).err().map(|malformed| malformed.to_string());
     let signature = match keys(args, settings, server) {
         Ok(keys) => signature(token, &keys, server),

@@ -45,6 +45,22 @@ shapes! {
         keys_cooldown: Option<Period>,
     }
 
+    /// An authorization server that is made over the management API, and not in this file. While there is none of it, or
+    /// it is inactive, tokens of it are refused; from the moment at which it is active they are accepted, without a reload.
+    ManagedServerFile {
+        /// Its name in this file, for `authorization_server` of an API.
+        id: Located<String>,
+        /// `true`: everything else about it is said over the management API.
+        managed: Located<bool>,
+        /// The name that it has there. Whoever may name servers there decides which one it is. Default: the `id` here.
+        name: Option<Located<String>>,
+        /// The identifier that it has there (`aus…`), instead of its name: then it is that server and never another.
+        server_id: Option<Located<String>>,
+        /// How far the clocks of issuer and gate may be apart, for `exp`, `nbf` and `iat` alike; from 0s to 60s.
+        /// Default: 0s, since one process mints and checks.
+        leeway: Option<Located<Period>>,
+    }
+
     /// Which claims name the client and the scopes; of several, the first that is present counts.
     ClaimNamesFile {
         /// The client: a claim or a list of claims. Default: `client_id`, `cid`, `azp`.
@@ -66,21 +82,27 @@ shapes! {
     }
 }
 
-/// An authorization server: external if it names an `issuer`, else local.
+/// An authorization server: external if it names an `issuer`, managed if it says so, else local.
 #[derive(Debug)]
 pub(crate) enum ServerFile {
     /// It mints here.
     Local(Box<LocalServerFile>),
     /// It mints elsewhere.
     External(Box<ExternalServerFile>),
+    /// It mints here, and is made over the management API.
+    Managed(Box<ManagedServerFile>),
 }
 
 impl Decode for ServerFile {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         const EXTERNAL: [&str; 5] = ["issuer", "jwks_uri", "jwks_file", "shared_secret_file", "introspection"];
-        let external = matches!(&node.kind, Kind::Mapping(entries)
-            if entries.iter().any(|entry| EXTERNAL.contains(&entry.key.as_str())));
-        if external {
+        let says = |keys: &[&str]| {
+            matches!(&node.kind, Kind::Mapping(entries)
+                if entries.iter().any(|entry| keys.contains(&entry.key.as_str())))
+        };
+        if says(&["managed"]) {
+            Decode::decode(node, problems).map(|server| Self::Managed(Box::new(server)))
+        } else if says(&EXTERNAL) {
             Decode::decode(node, problems).map(|server| Self::External(Box::new(server)))
         } else {
             Decode::decode(node, problems).map(|server| Self::Local(Box::new(server)))
@@ -95,10 +117,12 @@ impl JsonSchema for ServerFile {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "External if it names an `issuer`: its tokens are only verified. Else local: they are minted here.",
+            "description": "External if it names an `issuer`: its tokens are only verified. Managed if it says so: they are minted here, \
+                and the server is made over the management API. Else local: they are minted here as the file says.",
             "anyOf": [
                 generator.subschema_for::<LocalServerFile>(),
-                generator.subschema_for::<ExternalServerFile>()
+                generator.subschema_for::<ExternalServerFile>(),
+                generator.subschema_for::<ManagedServerFile>()
             ]
         })
     }

@@ -6,7 +6,7 @@ use crate::model::finding::nearest;
 use crate::model::location::Located;
 use crate::model::scope::Scope;
 use crate::policy::compiled::{Requirement, TokenRequirement};
-use crate::policy::declared::{RequirementDeclaration, ServerDeclaration, TokenRequirementDeclaration};
+use crate::policy::declared::{Origin, RequirementDeclaration, ServerDeclaration, TokenRequirementDeclaration};
 
 use super::Compiler;
 
@@ -62,8 +62,10 @@ impl<'d> Compiler<'d> {
                 return None;
             }
         };
-        // An unknown server is reported as such: its scopes cannot be judged.
-        if servers.is_empty() || servers.iter().any(|server| server.scopes.contains(&parsed)) {
+        // An unknown server is reported as such: its scopes cannot be judged. Those of a managed one come and go.
+        let may_define =
+            |server: &&ServerDeclaration| server.origin == Origin::Management || server.scopes.contains(&parsed);
+        if servers.is_empty() || servers.iter().any(may_define) {
             return Some(parsed);
         }
         let known: BTreeSet<&str> = servers

@@ -278,19 +278,22 @@ fn names_are_checked_with_the_nearest_known_one() {
     assert_eq!(codes(&only(&[])), ["no_clients"]);
     // The clients of others are not known to us.
     let mut external = only(&["storefront"]);
-    external.servers[0].local = false;
+    external.servers[0].origin = Origin::Elsewhere;
     assert_eq!(codes(&external).len(), 0);
 
-    let unstated = |what, local| {
+    let unstated = |what, origin| {
         let mut declaration = declare(vec![ApiDeclaration {
             clients: ClientsDeclaration::Unstated,
             ..api("api", "h.example", vec![get("/a", what)])
         }]);
-        declaration.servers[0].local = local;
+        declaration.servers[0].origin = origin;
         codes(&declaration)
     };
-    assert_eq!(unstated("r", false), ["missing_clients"]);
-    assert_eq!(unstated("r", true).len() + unstated("public", false).len(), 0);
+    assert_eq!(unstated("r", Origin::Elsewhere), ["missing_clients"]);
+    assert_eq!(
+        unstated("r", Origin::File).len() + unstated("public", Origin::Elsewhere).len(),
+        0
+    );
 
     let mut nobody = api("api", "h.example", vec![get("/a", "authenticated")]);
     nobody.servers.clear();
@@ -304,6 +307,24 @@ fn names_are_checked_with_the_nearest_known_one() {
     ]);
     assert_eq!(codes(&twice), ["duplicate_api"]);
     assert_eq!(codes(&with_routes(vec![])), ["no_routes"]);
+}
+
+#[test]
+fn what_a_managed_server_has_is_not_known_and_not_asked_for() {
+    let mut declaration = declare(vec![ApiDeclaration {
+        clients: ClientsDeclaration::Only(texts(&["0oa1", "mobile"])),
+        ..api("api", "h.example", vec![get("/a", "made:later")])
+    }]);
+    assert_eq!(codes(&declaration), ["unknown_client", "unknown_scope"]);
+    declaration.servers[0].origin = Origin::Management;
+    declaration.servers[0].scopes.clear();
+    assert_eq!(codes(&declaration).len(), 0);
+    // Its access policies decide who gets a token, as those of the file do.
+    declaration.apis[0].clients = ClientsDeclaration::Unstated;
+    assert_eq!(codes(&declaration).len(), 0);
+    // What is no scope at all is one nowhere.
+    declaration.apis[0].routes = vec![get("/a", "no\"scope")];
+    assert_eq!(codes(&declaration), ["unknown_scope"]);
 }
 
 #[test]

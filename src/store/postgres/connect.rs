@@ -8,8 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode};
 use url::{Host, Url};
 
 use crate::model::secret::Secret;
-use crate::store::StoreError;
 use crate::store::postgres::PostgresStore;
+use crate::store::{StoreError, readable};
 
 /// The steps of the schema, oldest first: step `n` is at index `n - 1`.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/0001_everything.sql")];
@@ -41,7 +41,26 @@ impl PostgresStore {
     /// [`StoreError::NewerSchema`] for a database of a newer version, [`StoreError::Unavailable`] where PostgreSQL
     /// cannot be reached or refuses.
     pub async fn open(url: &str, password: Option<&Secret<String>>) -> Result<Self, StoreError> {
-        let options = options(url, password)?;
+        let store = Self::connect(options(url, password)?).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Connects to read alone: every transaction of these sessions is read-only, so that a role which may do no more
+    /// is enough.
+    ///
+    /// # Errors
+    /// [`StoreError::OlderSchema`] and [`StoreError::NewerSchema`] for a database of another version,
+    /// [`StoreError::Unavailable`] where PostgreSQL cannot be reached or has no such database yet.
+    pub async fn open_to_read(url: &str, password: Option<&Secret<String>>) -> Result<Self, StoreError> {
+        let options = options(url, password)?.options([("default_transaction_read_only", "on")]);
+        let store = Self::connect(options).await?;
+        let found = sqlx::query_scalar("SELECT COALESCE(MAX(step), 0) FROM schema_step");
+        readable(found.fetch_one(&store.pool).await?, MIGRATIONS.len())?;
+        Ok(store)
+    }
+
+    async fn connect(options: PgConnectOptions) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECT_MAX)
@@ -52,13 +71,11 @@ impl PostgresStore {
             .max_connections(1)
             .acquire_timeout(CONNECT_MAX)
             .connect_lazy_with(options);
-        let store = Self {
+        Ok(Self {
             pool,
             listening,
             listener: Arc::default(),
-        };
-        store.migrate().await?;
-        Ok(store)
+        })
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

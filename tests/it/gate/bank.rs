@@ -210,7 +210,7 @@ async fn a_gate_and_an_issuer_apart_are_a_bank_too() {
     let reply = Request::get("/transfers").bearer(&token).send(envoy.address).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert!(
-        gate.output().contains("does not hear of revocations"),
+        gate.output().contains("this gate does not hear of revocations"),
         "it says what it cannot do"
     );
     let closed = std::net::TcpStream::connect(issuer.ports.ext_authz);
