@@ -9,6 +9,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::access::{Model, compile};
 use crate::oauth::declared::{ClaimPlace, IssuerDeclaration};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::Held;
 use crate::oauth::minting::TokenUser;
 use crate::oauth::sample::{bank, claim, client_id, server_id};
 
@@ -37,6 +38,7 @@ fn ask(model: &Model, (server, client, grant, login, scope): Words<'_>, now: Tim
             active: true,
         }),
         scope,
+        held: Held::default(),
     };
     preview(model, &issuer, &request, now)
 }
