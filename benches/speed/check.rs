@@ -19,7 +19,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
     let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &body);
     let mut sides = vec![("gate", gate, world.address.clone())];
-    for name in ["stock", "tuned", "hyper"] {
+    for name in ["stock", "tuned", "hyper", "h2"] {
         let (process, address) = Process::server(&["serve", name]);
         sides.push((name, process, address));
     }
@@ -51,6 +51,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         .at_most(0.60),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
             .of("no-op hyper", cost[3].clone()),
+        Figure::new("check_cached_h2", "the same, of no-op h2", "µs", cost[0].clone()).of("no-op h2", cost[4].clone()),
         Figure::new(
             "check_p50",
             "whole cached check, p50 with 256 under way",
@@ -92,7 +93,7 @@ pub(crate) fn until_allowed(world: &World, body: &std::path::Path) {
 pub(crate) fn allowed(world: &World) -> f64 {
     get(&world.telemetry, "/metrics")
         .lines()
-        .filter(|line| line.starts_with("scopegate_checks_total{") && line.contains("\"allow\""))
+        .filter(|line| line.starts_with("scopegate_decisions_total{") && line.contains("\"allow\""))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
 }

@@ -136,10 +136,7 @@ fn allow(ok: &mut Message<'_>, permit: &Permit) {
 /// A `HeaderValueOption` that overwrites.
 fn header(message: &mut Message<'_>, number: u8, name: &str, value: &str) {
     message.message(number, |option| {
-        option.message(1, |header| {
-            header.text(1, name);
-            header.text(2, value);
-        });
+        option.pair(1, name, value);
         // `append`: a BoolValue that is there, and false.
         option.message(2, |_| {});
         option.number(3, 2);
@@ -322,7 +319,7 @@ impl Common<'_> {
                     .map_or("", |id| id.as_str()),
             ),
         ] {
-            text_entry(metadata, key, text);
+            metadata.text_entry(key, text);
         }
         // Identifiers have at most 1 KiB each, so that up to here nothing can overflow.
         let mut budget = Budget {
@@ -331,7 +328,7 @@ impl Common<'_> {
         };
         let scope = facts.map_or("", |facts| scope_text(&facts.claims));
         let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
-        text_entry(metadata, "scope", scope);
+        metadata.text_entry("scope", scope);
         entry(metadata, "claims", |value| {
             value.message(5, |claims| {
                 for name in METADATA_CLAIMS {
@@ -378,10 +375,6 @@ fn entry(fields: &mut Message<'_>, key: &str, write: impl FnOnce(&mut Message<'_
         entry.text(1, key);
         entry.message(2, write);
     });
-}
-
-fn text_entry(fields: &mut Message<'_>, key: &str, text: &str) {
-    entry(fields, key, |value| value.parts(3, &[text]));
 }
 
 /// A claim as a `Value`. A whole number that a double cannot hold is written as text (case I13).
