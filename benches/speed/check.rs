@@ -8,7 +8,7 @@ use crate::load::{Seen, get, h2load};
 use crate::process::{Process, until_open};
 use crate::world::{Size, World};
 
-const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
+pub(crate) const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 

@@ -20,6 +20,7 @@
     reason = "a program for developers"
 )]
 
+mod abuse;
 mod check;
 mod figures;
 mod load;
@@ -44,10 +45,16 @@ struct Part {
     run: fn(Settings) -> Vec<Figure>,
 }
 
-const PARTS: &[Part] = &[Part {
-    name: "check",
-    run: check::run,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "check",
+        run: check::run,
+    },
+    Part {
+        name: "abuse",
+        run: abuse::run,
+    },
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -60,6 +67,7 @@ fn main() {
         };
         match argument.as_str() {
             "serve" => return servers::serve(&value()),
+            "abuse" => return abuse::abuse(&value(), &value(), &value()),
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,
