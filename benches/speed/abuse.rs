@@ -19,13 +19,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::Settings;
 use crate::check::PATH;
 use crate::figures::Figure;
 use crate::load::{Seen, get, h2load};
 use crate::process::{Process, free_port, until_open};
 use crate::world::framed;
+use crate::{Measured, Settings};
 
+pub(crate) const FIGURES: &[&str] = &[
+    "abuse_secrets",
+    "abuse_secrets_p50",
+    "abuse_secrets_rate",
+    "abuse_tokens",
+    "abuse_tokens_p50",
+    "abuse_tokens_rate",
+    "abuse_revocations",
+    "abuse_revocations_p50",
+    "abuse_revocations_rate",
+    "abuse_passwords",
+    "abuse_passwords_p50",
+    "abuse_passwords_rate",
+    "abuse_registrations",
+    "abuse_registrations_p50",
+    "abuse_registrations_rate",
+];
 /// How many calls a round asks of the gate, calm and beside each kind of abuse.
 const CALLS: usize = 50_000;
 
@@ -145,7 +162,7 @@ apis:
     routes: [{ path: "/transfers/{id}", GET: "transfers:read" }]
 "#;
 
-pub(crate) fn run(settings: Settings) -> Vec<Figure> {
+pub(crate) fn run(settings: Settings) -> Measured {
     let house = House::start();
     house.measure(CALLS / 10);
     let mut calm: Vec<(f64, Seen)> = Vec::new();
@@ -174,7 +191,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         figures.push(Figure::new(p50.0, p50.1, "ms", times).of("calm", calm_p50.clone()));
         figures.push(Figure::new(rate.0, rate.1, "/s", rates));
     }
-    figures
+    figures.into()
 }
 
 /// The process that is abused.

@@ -185,7 +185,8 @@ impl Receiving {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Unreadable>> {
-        while !self.body.is_end_stream() {
+        // Asked for the end after each frame, and not before the first: the whole message is nearly always one frame.
+        loop {
             match ready!(self.body.poll_data(context)) {
                 None => break,
                 Some(Err(_)) => return Poll::Ready(Err(Unreadable::Malformed("the call was broken off"))),
@@ -194,6 +195,9 @@ impl Receiving {
                     let _ = self.body.flow_control().release_capacity(data.len());
                     self.incoming.push(data, self.bytes_max)?;
                 }
+            }
+            if self.body.is_end_stream() {
+                break;
             }
         }
         Poll::Ready(std::mem::take(&mut self.incoming).message(self.bytes_max))
