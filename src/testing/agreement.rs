@@ -95,6 +95,9 @@ fn claims() -> impl Strategy<Value = Vec<ClaimDeclaration>> {
     })
 }
 
+/// Grants, groups and scopes of a rule, how long its access tokens live, and how much longer its refresh tokens.
+type Parts<'p> = (Vec<&'p str>, Vec<&'p str>, Option<Vec<&'p str>>, u64, Option<u64>);
+
 fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
     let one = (
         subsequence(
@@ -113,7 +116,6 @@ fn rules() -> impl Strategy<Value = Vec<RuleDeclaration>> {
         60_u64..86_400,
         prop::option::weighted(0.7, 60_u64..86_400),
     );
-    type Parts<'p> = (Vec<&'p str>, Vec<&'p str>, Option<Vec<&'p str>>, u64, Option<u64>);
     prop::collection::vec(one, 0..4).prop_map(|parts| {
         let build = |(index, (grants, groups, scopes, seconds, refresh)): (usize, Parts<'_>)| {
             let mut rule = rule(&format!("r{index}"), &grants, &groups, scopes.as_deref(), seconds);

@@ -31,11 +31,12 @@ async fn refresh_for(
     token: &str,
     resources: &[&str],
 ) -> Result<TokenAnswer, crate::issuer::Failure> {
-    let named: String = resources
-        .iter()
-        .map(|resource| format!("&resource={resource}"))
-        .collect();
-    ask(test, &format!("{}{named}", refresh_body("mobile", token))).await
+    let mut body = refresh_body("mobile", token);
+    for resource in resources {
+        body.push_str("&resource=");
+        body.push_str(resource);
+    }
+    ask(test, &body).await
 }
 
 /// `aud` as it was signed: the server itself takes no token that is not for it.
