@@ -170,9 +170,9 @@ pub(crate) fn run(settings: Settings) -> Measured {
     for _ in 0..settings.rounds {
         calm.push(house.measure(CALLS));
         for (number, rounds) in abused.iter_mut().enumerate() {
-            let abuser = Abuser::start(number, &house);
+            let running = Abuser::start(number, &house);
             let (cost, seen) = house.measure(CALLS);
-            rounds.push((cost, seen, abuser.end()));
+            rounds.push((cost, seen, running.end()));
         }
     }
     let calm_cost: Vec<f64> = calm.iter().map(|(cost, _)| *cost).collect();
@@ -180,16 +180,16 @@ pub(crate) fn run(settings: Settings) -> Measured {
     let mut figures = Vec::new();
     for (abuse, rounds) in ABUSES.iter().zip(&abused) {
         let [cpu, p50, rate] = abuse.figures;
-        let costs = rounds.iter().map(|(cost, ..)| *cost).collect();
+        let values = rounds.iter().map(|(cost, ..)| *cost).collect();
         let times = rounds.iter().map(|(_, seen, _)| seen.p50).collect();
-        let rates = rounds.iter().map(|(_, _, rate)| *rate).collect();
+        let often = rounds.iter().map(|(_, _, often)| *often).collect();
         figures.push(
-            Figure::new(cpu.0, cpu.1, "µs", costs)
+            Figure::new(cpu.0, cpu.1, "µs", values)
                 .of("calm", calm_cost.clone())
                 .at_most(LIMIT),
         );
         figures.push(Figure::new(p50.0, p50.1, "ms", times).of("calm", calm_p50.clone()));
-        figures.push(Figure::new(rate.0, rate.1, "/s", rates));
+        figures.push(Figure::new(rate.0, rate.1, "/s", often));
     }
     figures.into()
 }
@@ -274,6 +274,7 @@ struct Abuser {
 }
 
 impl Abuser {
+    #[expect(clippy::disallowed_methods, reason = "how long it lasted is measured")]
     fn start(number: usize, house: &House) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["abuse", &number.to_string(), &house.issuer.to_string()])
