@@ -37,6 +37,7 @@ pub mod registration;
 pub mod roles;
 pub mod schema;
 pub mod tokens;
+mod unassigned;
 pub mod users;
 
 use std::sync::Arc;

@@ -27,6 +27,7 @@ pub mod device;
 pub mod document;
 pub mod error;
 pub mod grant;
+pub mod held;
 pub mod id_token;
 pub mod keyring;
 pub mod metadata;

@@ -18,8 +18,15 @@
 //! issuer does not give it out, and asks the client to come back in a second (`issuer/arrival.rs`).
 //!
 //! **Memory** is bounded by [`RevocationSettings::bytes_max`]. When single-token facts of one server
-//! fill it, they are replaced by one stricter fact, "every token of this server up to now": an
-//! overflow makes the gate refuse more, never less.
+//! fill it, they are replaced by one stricter fact, "every token of this server up to now", and so are
+//! the subjects of one client by "every token of this client": an overflow makes the gate refuse more,
+//! never less.
+//!
+//! **Clocks.** "Issued up to" compares the clock of the node that minted with the clock of the node that
+//! revoked. What is kept out until somebody lets it in again is therefore revoked up to
+//! [`CLOCKS_APART_MAX`] from now ([`up_to_all_clocks`]): a node whose clock is ahead by no more has
+//! issued nothing later. Who is let in again sooner waits for the rest of these seconds. A new password
+//! is used at once: it revokes up to now, as its clock says it.
 //!
 //! Not here: telling other nodes, and keeping facts across restarts. The issuer's store does that
 //! and replays into this table.
@@ -78,6 +85,15 @@ pub enum Revocation {
         /// Tokens issued up to this second are dead.
         before: Timestamp,
     },
+    /// Every token of a subject that a client got, whichever server issued it.
+    Assignment {
+        /// The client.
+        client: ClientId,
+        /// The `sub` of the tokens.
+        subject: Subject,
+        /// Tokens issued up to this second are dead.
+        before: Timestamp,
+    },
     /// Every token that this key signed, for good.
     Key {
         /// Whose key.
@@ -103,6 +119,7 @@ impl Revocation {
             Self::Session { .. } => "session",
             Self::Subject { .. } => "subject",
             Self::Client { .. } => "client",
+            Self::Assignment { .. } => "assignment",
             Self::Key { .. } => "key",
             Self::Server { .. } => "server",
         }
@@ -191,8 +208,14 @@ pub struct Revocations {
 struct Table {
     servers: HashMap<AuthorizationServerId, ServerFacts>,
     subjects: HashMap<Subject, Timestamp>,
-    clients: HashMap<ClientId, Timestamp>,
+    clients: HashMap<ClientId, ClientFacts>,
     bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct ClientFacts {
+    before: Option<Timestamp>,
+    subjects: HashMap<Subject, Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -204,8 +227,25 @@ struct ServerFacts {
     subjects: HashMap<Subject, Timestamp>,
 }
 
+/// What there can be very many of.
+enum Crowded {
+    /// Single tokens of a server.
+    Tokens(AuthorizationServerId),
+    /// Subjects who may not use a client any more.
+    Subjects(ClientId),
+}
+
 /// What one fact costs beside its text: the entry, its counters, its share of the table's slack.
 const FACT_BYTES: u64 = 96;
+
+/// How far the clocks of our own nodes may be apart (case 154).
+pub const CLOCKS_APART_MAX: Duration = Duration::from_secs(10);
+
+/// A moment that no clock of our nodes has reached.
+#[must_use]
+pub fn up_to_all_clocks(now: Timestamp) -> Timestamp {
+    now.plus(CLOCKS_APART_MAX)
+}
 
 /// A token is accepted for this long after its `exp` at most (the largest leeway that can be
 /// configured), so a fact about it is kept for at least as long.
@@ -240,16 +280,17 @@ impl Revocations {
     pub fn revoke(&self, revocation: Revocation) {
         let mut table = self.table.write();
         let crowded = match &revocation {
-            Revocation::Token { server, .. } => Some(server.clone()),
+            Revocation::Token { server, .. } => Some(Crowded::Tokens(server.clone())),
+            Revocation::Assignment { client, .. } => Some(Crowded::Subjects(client.clone())),
             _ => None,
         };
         table.insert(revocation);
         if table.bytes > self.settings.bytes_max {
             table.prune(self.clock.now(), self.settings.token_lifetime_max);
-            if let Some(server) = crowded
+            if let Some(crowded) = crowded
                 && table.bytes > self.settings.bytes_max
             {
-                table.collapse(&server, self.clock.now());
+                table.collapse(&crowded, self.clock.now());
             }
         }
         // Release: who sees the new epoch sees the table; who holds the lock next sees both.
@@ -327,7 +368,19 @@ impl Table {
             }
             Revocation::Client { client, before } => {
                 let weight = client.as_str().len();
-                keep_latest(&mut self.clients, client, before).then_some(weight)
+                let facts = self.clients.entry(client).or_default();
+                let is_new = facts.before.is_none();
+                facts.before = facts.before.max(Some(before));
+                is_new.then_some(weight)
+            }
+            Revocation::Assignment {
+                client,
+                subject,
+                before,
+            } => {
+                let weight = subject.as_str().len();
+                let subjects = &mut self.clients.entry(client).or_default().subjects;
+                keep_latest(subjects, subject, before).then_some(weight)
             }
             Revocation::Key { server, kid } => {
                 let weight = kid.as_str().len();
@@ -379,10 +432,15 @@ impl Table {
         {
             return Some("the subject's tokens are revoked");
         }
-        life.client
-            .and_then(|client| self.clients.get(client))
+        let facts = self.clients.get(life.client?)?;
+        if facts.before.as_ref().is_some_and(issued_by) {
+            return Some("the client's tokens are revoked");
+        }
+        facts
+            .subjects
+            .get(life.subject?)
             .is_some_and(issued_by)
-            .then_some("the client's tokens are revoked")
+            .then_some("the subject's tokens of this client are revoked")
     }
 
     fn prune(&mut self, now: Timestamp, token_lifetime_max: Duration) {
@@ -396,18 +454,36 @@ impl Table {
             facts.before = facts.before.filter(|before| *before >= forgotten);
         }
         freed += retain_after(&mut self.subjects, forgotten, |subject| subject.as_str().len());
-        freed += retain_after(&mut self.clients, forgotten, |client| client.as_str().len());
+        self.clients.retain(|client, facts| {
+            freed += retain_after(&mut facts.subjects, forgotten, |subject| subject.as_str().len());
+            if facts.before.take_if(|before| *before < forgotten).is_some() {
+                freed += weigh(client.as_str().len());
+            }
+            facts.before.is_some() || !facts.subjects.is_empty()
+        });
         self.bytes = self.bytes.saturating_sub(freed);
     }
 
-    /// Trades every single-token fact of a server for one stricter fact.
-    fn collapse(&mut self, server: &AuthorizationServerId, now: Timestamp) {
-        let Some(facts) = self.servers.get_mut(server) else {
-            return;
+    /// Trades what fills the table for one stricter fact.
+    fn collapse(&mut self, crowded: &Crowded, now: Timestamp) {
+        let freed: u64 = match crowded {
+            Crowded::Tokens(server) => {
+                let facts = self.servers.entry(server.clone()).or_default();
+                facts.before = facts.before.max(Some(now));
+                let tokens = std::mem::take(&mut facts.tokens);
+                tokens.keys().map(|jti| weigh(jti.as_str().len())).sum()
+            }
+            Crowded::Subjects(client) => {
+                let facts = self.clients.entry(client.clone()).or_default();
+                let subjects = std::mem::take(&mut facts.subjects);
+                let latest = subjects.values().max().copied();
+                if facts.before.is_none() {
+                    self.bytes += weigh(client.as_str().len());
+                }
+                facts.before = facts.before.max(latest).max(Some(now));
+                subjects.keys().map(|subject| weigh(subject.as_str().len())).sum()
+            }
         };
-        let freed: u64 = facts.tokens.keys().map(|jti| weigh(jti.as_str().len())).sum();
-        facts.tokens = HashMap::new();
-        facts.before = facts.before.max(Some(now));
         self.bytes = self.bytes.saturating_sub(freed);
     }
 
@@ -423,7 +499,12 @@ impl Table {
                     + usize::from(facts.before.is_some())
             })
             .sum();
-        u64::try_from(of_servers + self.subjects.len() + self.clients.len()).unwrap_or(u64::MAX)
+        let of_clients: usize = self
+            .clients
+            .values()
+            .map(|facts| facts.subjects.len() + usize::from(facts.before.is_some()))
+            .sum();
+        u64::try_from(of_servers + of_clients + self.subjects.len()).unwrap_or(u64::MAX)
     }
 }
 

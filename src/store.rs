@@ -247,6 +247,14 @@ impl RevocationRow {
                 (server, subject.to_string(), kept(*before))
             }
             Revocation::Client { client, before } => (String::new(), client.to_string(), kept(*before)),
+            Revocation::Assignment {
+                client,
+                subject,
+                before,
+            } => {
+                let name = serde_json::json!([client.as_str(), subject.as_str()]);
+                (String::new(), name.to_string(), kept(*before))
+            }
             Revocation::Key { server, kid } => (server.to_string(), kid.to_string(), (0, i64::MAX)),
             Revocation::Server { server, before } => (server.to_string(), String::new(), kept(*before)),
         };
@@ -284,6 +292,15 @@ impl RevocationRow {
                 client: ClientId::parse(name).map_err(corrupt)?,
                 before: at,
             },
+            "assignment" => {
+                let names = serde_json::from_str(name);
+                let (client, subject): (String, String) = names.map_err(|_| StoreError::Corrupt("revocation"))?;
+                Revocation::Assignment {
+                    client: ClientId::parse(&client).map_err(corrupt)?,
+                    subject: Subject::parse(&subject).map_err(corrupt)?,
+                    before: at,
+                }
+            }
             "key" => Revocation::Key {
                 server: server_id()?,
                 kid: Kid::parse(name).map_err(corrupt)?,

@@ -8,3 +8,4 @@ mod concurrency;
 pub(crate) mod house;
 mod keys;
 mod reach;
+mod unassigned;

@@ -21,6 +21,7 @@
     reason = "a program for developers"
 )]
 
+mod abuse;
 mod check;
 mod crypto;
 mod curves;
@@ -90,6 +91,11 @@ const PARTS: &[Part] = &[
         figures: threads::FIGURES,
         run: threads::run,
     },
+    Part {
+        name: "abuse",
+        figures: abuse::FIGURES,
+        run: abuse::run,
+    },
 ];
 
 fn main() {
@@ -106,6 +112,7 @@ fn main() {
                 let name = value();
                 return servers::serve(&name, arguments.next().as_deref());
             }
+            "abuse" => return abuse::abuse(&value(), &value(), &value()),
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,

@@ -53,11 +53,21 @@ impl Process {
 
     /// Processor time of all threads so far, in microseconds. Read from each thread's `schedstat`, which counts
     /// nanoseconds where `stat` counts hundredths of a second.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub(crate) fn cpu(&self) -> f64 {
+        self.cpu_of("")
+    }
+
+    /// The same of the threads whose name begins so.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub(crate) fn cpu_of(&self, name: &str) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it is alive");
+        let is_named = |task: &std::fs::DirEntry| {
+            let comm = std::fs::read_to_string(task.path().join("comm"));
+            comm.is_ok_and(|comm| comm.starts_with(name))
+        };
         let nanoseconds: u64 = tasks
             .filter_map(Result::ok)
+            .filter(|task| name.is_empty() || is_named(task))
             .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
             .filter_map(|text| text.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()))
             .sum();

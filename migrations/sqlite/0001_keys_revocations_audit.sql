@@ -19,7 +19,7 @@ CREATE UNIQUE INDEX signing_key_one_active ON signing_key (server) WHERE state =
 -- sees it; `since` is the `before` of the fact, and for a single token its `exp`.
 CREATE TABLE revocation (
     cursor     INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind       TEXT    NOT NULL CHECK (kind IN ('token', 'session', 'subject', 'client', 'key', 'server')),
+    kind       TEXT    NOT NULL CHECK (kind IN ('token', 'session', 'subject', 'client', 'assignment', 'key', 'server')),
     server     TEXT    NOT NULL,
     name       TEXT    NOT NULL,
     since      INTEGER NOT NULL,

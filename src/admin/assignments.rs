@@ -1,11 +1,12 @@
 //! Who may use which client: users and groups, many to many.
 //!
-//! Who is taken away loses the grants at that client, with their access tokens, before the answer.
+//! Who is taken away loses the grants and tokens of that client before the answer ([`crate::admin::unassigned`]).
 
 use crate::admin::AdminError;
 use crate::admin::apps::KIND as APP;
 use crate::admin::desk::Desk;
 use crate::admin::groups::Group;
+use crate::admin::unassigned::Through;
 use crate::audit::AuditKind;
 use crate::model::id::ClientId;
 use crate::oauth::document::{AssignmentDocument, ClientDocument};
@@ -84,9 +85,18 @@ impl Desk<'_> {
             which.list(document).retain(|known| known.id != id);
             Ok(())
         };
-        self.edit_app(app, AuditKind::AssignmentRemoved, |_| true, edit).await?;
         let client = ClientId::parse(app).map_err(|_| AdminError::not_found(APP, app))?;
-        self.end_unassigned(&client, None).await
+        let (through, users) = match which {
+            Assignable::User => {
+                let user = self.user(&id).await;
+                (Through::Themselves, user.into_iter().map(|user| user.record).collect())
+            }
+            Assignable::Group => (Through::Group(&id), self.everybody_in(&id).await?),
+        };
+        let leaving = self.leaving(&client, through, &users).await?;
+        self.leave(&leaving).await?;
+        self.edit_app(app, AuditKind::AssignmentRemoved, |_| true, edit).await?;
+        self.left(&leaving, None).await
     }
 
     /// One assignment.

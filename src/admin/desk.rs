@@ -4,16 +4,13 @@
 //! now, so that two administrators who change different things do not see each other. A caller that named a state
 //! (`If-Match`) is told instead.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use crate::admin::{Action, AdminError, Administration, Administrator, Deed, Place, Resource};
-use crate::audit::{AuditEvent, AuditKind};
+use crate::audit::AuditEvent;
 use crate::issuer::Issuer;
 use crate::issuer::change::{Applied, Change, ChangeError};
-use crate::model::id::{ClientId, GrantId, UserId};
+use crate::model::id::GrantId;
 use crate::model::time::Timestamp;
 use crate::oauth::refresh::GrantRecord;
 use crate::revocation::Revocation;
@@ -111,7 +108,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Every live grant of this sort.
-    async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
+    pub(super) async fn all_grants(&self, which: &GrantSelector) -> Result<Vec<GrantRecord>, AdminError> {
         let mut found = Vec::new();
         let mut after: Option<GrantId> = None;
         loop {
@@ -131,52 +128,5 @@ impl<'a> Desk<'a> {
             self.issuer().end_grants(which, event).await?;
         }
         Ok(())
-    }
-
-    /// Ends the grants of users at a client that may not use it any more. `only` looks at one user alone.
-    pub(super) async fn end_unassigned(&self, client: &ClientId, only: Option<&UserId>) -> Result<(), AdminError> {
-        if self.dry_run {
-            return Ok(());
-        }
-        let which = GrantSelector::Where {
-            server: None,
-            client: Some(client.clone()),
-            user: only.cloned(),
-        };
-        let users: BTreeSet<UserId> = self
-            .all_grants(&which)
-            .await?
-            .into_iter()
-            .filter_map(|grant| grant.user)
-            .collect();
-        for user in users {
-            if self.is_assigned(client, &user).await? {
-                continue;
-            }
-            let which = GrantSelector::Where {
-                server: None,
-                client: Some(client.clone()),
-                user: Some(user.clone()),
-            };
-            let event = self.event(Deed::new(AuditKind::GrantRevoked, "User", user.as_str()).after(
-                json!({ "client_id": client.as_str(), "reason": "the user is not assigned to the client any more" }),
-            ));
-            self.end_grants(&which, &event).await?;
-        }
-        Ok(())
-    }
-
-    async fn is_assigned(&self, client: &ClientId, user: &UserId) -> Result<bool, AdminError> {
-        let directory = self.issuer().directory();
-        // A client of the file has its assignments there, by names that no request of ours changes.
-        let Some(client) = directory.client(client.as_str()) else {
-            return Ok(true);
-        };
-        let document = &client.document;
-        if document.users.iter().any(|assigned| assigned.id == user.as_str()) {
-            return Ok(true);
-        }
-        let groups = self.store().groups_of(user).await?;
-        Ok(document.groups.iter().any(|assigned| groups.contains(&assigned.id)))
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::AdminError;
 use crate::admin::deed::Deed;
 use crate::admin::desk::{Desk, TRIES};
+use crate::admin::unassigned::Through;
 use crate::admin::users::SeenUser;
 use crate::audit::AuditKind;
 use crate::issuer::change::Change;
@@ -159,7 +160,11 @@ impl Desk<'_> {
             if !is_expected(&group) {
                 return Err(AdminError::Precondition);
             }
-            let clients = self.clients_assigned_to(id);
+            let users = self.everybody_in(id).await?;
+            let mut leaving = Vec::new();
+            for client in self.clients_assigned_to(id) {
+                leaving.push(self.leaving(&client, Through::Group(id), &users).await?);
+            }
             let change = Change {
                 changes: vec![ObjectChange::Remove {
                     kind: ObjectKind::Group,
@@ -167,11 +172,12 @@ impl Desk<'_> {
                     from: group.revision,
                 }],
                 audit: vec![self.event(Deed::new(AuditKind::GroupDeleted, KIND, id).before(group.document.body()))],
+                revocations: leaving.iter().flat_map(|leaving| leaving.facts(self.now())).collect(),
                 ..Change::default()
             };
             if self.change("group", change).await?.is_some() {
-                for client in clients {
-                    self.end_unassigned(&client, None).await?;
+                for leaving in leaving {
+                    self.left(&leaving, None).await?;
                 }
                 return Ok(());
             }
@@ -196,15 +202,22 @@ impl Desk<'_> {
         if self.dry_run {
             return Ok(());
         }
+        let mut leaving = Vec::new();
+        if !is_member {
+            for client in self.clients_assigned_to(&group.id) {
+                let through = Through::Group(&group.id);
+                let loses = self.leaving(&client, through, std::slice::from_ref(&user)).await?;
+                self.leave(&loses).await?;
+                leaving.push(loses);
+            }
+        }
         let events = [event];
         self.store()
             .set_membership(&user.id, &group.id, is_member, &events)
             .await?;
         events.iter().for_each(crate::audit::log);
-        if !is_member {
-            for client in self.clients_assigned_to(&group.id) {
-                self.end_unassigned(&client, Some(&user.id)).await?;
-            }
+        for leaving in leaving {
+            self.left(&leaving, Some(&user.id)).await?;
         }
         Ok(())
     }

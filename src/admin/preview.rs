@@ -5,7 +5,9 @@ use serde_json::Map;
 use crate::admin::{Action, AdminError, Administration, Administrator, Resource};
 use crate::issuer::preview::{Preview, PreviewRequest, PreviewUser};
 use crate::model::id::{AuthorizationServerId, ClientId, UserId};
+use crate::model::scope::ScopeSet;
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::Held;
 use crate::oauth::minting::TokenUser;
 use crate::oauth::user::UserStatus;
 
@@ -20,6 +22,10 @@ pub struct Previewed {
     pub user: Option<String>,
     /// The scopes, as a request writes them.
     pub scope: Option<String>,
+    /// The grant type by which the grant began that is refreshed.
+    pub began_by: Option<GrantType>,
+    /// The scopes of what is refreshed or exchanged; whatever is asked for if not said.
+    pub held_scopes: Option<ScopeSet>,
 }
 
 /// What a preview needs to know of a user.
@@ -62,6 +68,10 @@ impl Administration {
                 active: user.active,
             }),
             scope: wanted.scope.as_deref(),
+            held: Held {
+                began_by: wanted.began_by,
+                scopes: wanted.held_scopes.as_ref(),
+            },
         };
         Ok(self.issuer().preview(&request))
     }

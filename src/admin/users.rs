@@ -18,7 +18,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::document::IdPrefix;
 use crate::oauth::schema::UserSchema;
 use crate::oauth::user::{UserRecord, UserStatus};
-use crate::revocation::Revocation;
+use crate::revocation::{Revocation, up_to_all_clocks};
 use crate::store::Changed;
 use crate::store::grants::GrantSelector;
 use crate::store::objects::UserChange;
@@ -337,7 +337,7 @@ impl Desk<'_> {
                 return Ok(());
             }
             let at = self.now();
-            let revocations = revocations(&user, at);
+            let revocations = revocations(&user, up_to_all_clocks(at));
             let change = UserChange::Remove {
                 id: user.id.clone(),
                 from: user.revision,
@@ -365,7 +365,13 @@ impl Desk<'_> {
         if self.dry_run {
             return Ok(Some(after));
         }
-        let revocations = if ends { revocations(&before, at) } else { Vec::new() };
+        // Who only signs in anew does so at once.
+        let until = if after.status == UserStatus::Active {
+            at
+        } else {
+            up_to_all_clocks(at)
+        };
+        let revocations = if ends { revocations(&before, until) } else { Vec::new() };
         let change = UserChange::Replace {
             user: after.clone(),
             from: before.revision,

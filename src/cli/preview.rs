@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -18,8 +18,10 @@ use crate::issuer::preview::{Preview, PreviewRequest, PreviewToken, PreviewUser,
 use crate::issuer::settings::IssuerSettings;
 use crate::model::finding::nearest;
 use crate::model::id::{AuthorizationServerId, ClientId};
+use crate::model::scope::ScopeSet;
 use crate::oauth::access::{Model, PolicyStep, compile};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::Held;
 use crate::oauth::metadata::issuer_of;
 use crate::oauth::minting::TokenUser;
 
@@ -56,6 +58,12 @@ pub struct PreviewArgs {
     /// The scopes, as a request would have them.
     #[arg(long, value_name = "SCOPES")]
     pub scope: Option<String>,
+    /// For `--grant refresh_token`: the grant type by which the grant began, such as `authorization_code`.
+    #[arg(long, value_name = "GRANT")]
+    pub began_by: Option<String>,
+    /// The scopes of the grant that is refreshed or of the token that is exchanged; whatever is asked for if not said.
+    #[arg(long, value_name = "SCOPES")]
+    pub held: Option<String>,
     /// How to print the preview.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -104,6 +112,8 @@ struct Asked {
     grant: GrantType,
     user: Option<AskedUser>,
     scope: Option<String>,
+    began_by: Option<GrantType>,
+    held: Option<ScopeSet>,
 }
 
 struct AskedUser {
@@ -125,19 +135,23 @@ impl Asked {
                 model.clients.keys().map(ClientId::as_str)
             ));
         };
-        let Some(grant) = GrantType::parse(&args.grant) else {
-            bail!(unknown(
-                "grant type",
-                &args.grant,
-                GrantType::ALL.map(GrantType::as_str)
-            ));
-        };
+        let grant = grant_type(&args.grant)?;
+        let began_by = args.began_by.as_deref().map(grant_type).transpose()?;
+        if began_by.is_some_and(GrantType::signs_in_anew) != (grant == GrantType::RefreshToken) {
+            bail!(
+                "--began-by goes with --grant refresh_token: say by which of authorization_code, device_code and password \
+                 the grant began"
+            );
+        }
+        let held = args.held.as_deref().map(ScopeSet::parse).transpose();
         Ok(Self {
             server: server.clone(),
             client: client.clone(),
             grant,
             user: args.user.as_deref().map(|login| user(args, model, login)).transpose()?,
             scope: args.scope.clone(),
+            began_by,
+            held: held.context("--held")?,
         })
     }
 
@@ -156,10 +170,21 @@ impl Asked {
                 active: true,
             }),
             scope: self.scope.as_deref(),
+            held: Held {
+                began_by: self.began_by,
+                scopes: self.held.as_ref(),
+            },
         };
         let now = SystemClock::start().now();
         preview(model, &issuer_of(&issuer.public_url, &self.server), &request, now)
     }
+}
+
+fn grant_type(name: &str) -> anyhow::Result<GrantType> {
+    GrantType::parse(name).ok_or_else(|| {
+        let names = GrantType::ALL.map(GrantType::as_str);
+        anyhow::anyhow!(unknown("grant type", name, names))
+    })
 }
 
 fn unknown<'n>(what: &str, name: &str, known: impl IntoIterator<Item = &'n str>) -> String {

@@ -4,8 +4,6 @@
 //! subject, its client, its key or its server. A client that is gone or inactive has no living token either, whatever
 //! the table of revocations has forgotten.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::issuer::{Endpoint, Issuer, Snapshot};
@@ -14,10 +12,7 @@ use crate::jose::unverified::Unverified;
 use crate::jose::verify::{Claims, Expectations, TokenTypes, verify};
 use crate::model::id::ClientId;
 use crate::oauth::token::ACCESS_TOKEN_TYPE;
-use crate::revocation::Life;
-
-/// How far the clocks of our own nodes may be apart (case 154).
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(10);
+use crate::revocation::{CLOCKS_APART_MAX, Life};
 
 /// A living access token. Only this file makes one.
 #[must_use]

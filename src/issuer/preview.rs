@@ -1,9 +1,10 @@
 //! The preview: what the token endpoint would answer, without a credential, a signature or a trace in
 //! the log.
 //!
-//! It calls what the token endpoint calls ([`minting::admit`], [`decide`], [`minting::access_token`]),
+//! It calls what the token endpoint calls ([`minting::admit`], [`decide`], [`Held`], [`minting::access_token`]),
 //! with the same model: what it shows is what would be minted, but for the moment and the identifier.
-//! What a grant's own proof decides (a code, a password, an assertion) is taken for given.
+//! What a grant's own proof decides (a code, a password, an assertion) is taken for given: a sign-in of now, a grant
+//! that has not come to its end, a token to exchange that another client was given.
 
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use crate::oauth::access::{
 };
 use crate::oauth::client::Client;
 use crate::oauth::declared::ClaimPlace;
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::{AssertionFailure, OAuthError, PasswordFailure};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::{Held, renewed};
 use crate::oauth::id_token::{ID_TOKEN_LIFETIME_MAX, IdToken};
 use crate::oauth::metadata;
 use crate::oauth::minting::{self, Minting, TokenUser};
@@ -45,6 +47,8 @@ pub struct PreviewRequest<'a> {
     pub user: Option<PreviewUser<'a>>,
     /// The `scope` as a request would have it.
     pub scope: Option<&'a str>,
+    /// What is refreshed or exchanged; nothing is held for any other grant.
+    pub held: Held<'a>,
 }
 
 /// The user of a preview.
@@ -102,7 +106,7 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         Ok(parties) => parties,
         Err(error) => return refused(error),
     };
-    let scopes = match minting::admit(client, request.grant).and_then(|()| minting::requested_scopes(request.scope)) {
+    let scopes = match asked(client, request) {
         Ok(scopes) => scopes,
         Err(error) => return refused(error),
     };
@@ -118,14 +122,37 @@ pub fn preview(model: &Model, issuer: &IssuerId, request: &PreviewRequest<'_>, n
         }),
         scopes: scopes.as_ref(),
     };
-    let decision = decide(model, &facts);
-    let outcome = match &decision.outcome {
-        Ok(granted) => compose(server, issuer, client, request, granted, now),
-        Err(denial) => Err(denial.clone().into()),
+    let decision = match request.grant {
+        GrantType::RefreshToken => request.held.decide_refresh(model, &facts),
+        _ => decide(model, &facts),
+    };
+    let granted = decision.outcome.clone().map_err(OAuthError::from);
+    let granted = match request.grant {
+        GrantType::RefreshToken => renewed(granted).map(|(granted, _)| granted),
+        _ => granted,
     };
     Preview {
-        outcome,
+        outcome: granted.and_then(|granted| compose(server, issuer, client, request, &granted, now)),
         decision: Some(decision),
+    }
+}
+
+/// The scopes that are asked for, of a client that may ask and a user who may sign in.
+fn asked(client: &Client, request: &PreviewRequest<'_>) -> Result<Option<ScopeSet>, OAuthError> {
+    minting::admit(client, request.grant)?;
+    // Of a user who may not sign in, assertions and passwords tell no more than of one who is not there.
+    let is_kept_out = request.user.is_some_and(|user| !user.active);
+    if is_kept_out && request.grant == GrantType::JwtBearer {
+        return Err(AssertionFailure::UnknownUser.into());
+    }
+    let scopes = minting::requested_scopes(request.scope)?;
+    if is_kept_out && request.grant == GrantType::Password {
+        return Err(PasswordFailure::NotActive.into());
+    }
+    match request.grant {
+        GrantType::RefreshToken => request.held.refreshed_scopes(scopes),
+        GrantType::TokenExchange => request.held.exchanged_scopes(scopes),
+        _ => Ok(scopes),
     }
 }
 
@@ -159,12 +186,15 @@ fn compose(
     granted: &Granted,
     now: Timestamp,
 ) -> Result<PreviewToken, OAuthError> {
-    if request.grant == GrantType::Password {
+    if matches!(
+        request.grant,
+        GrantType::Password | GrantType::JwtBearer | GrantType::TokenExchange
+    ) {
         minting::ask_nobody(server, client, granted.scopes())?;
     }
     let id = placeholder();
     let user = request.user.filter(|_| request.grant.has_user()).map(|user| user.token);
-    let grant_id = new_grant_id(request.grant, "preview-of-a-grant");
+    let grant_id = new_grant_id(request.held.began_by.unwrap_or(request.grant), "preview-of-a-grant");
     let minting = Minting {
         server,
         issuer,
@@ -174,7 +204,7 @@ fn compose(
         scopes: granted.scopes(),
         lifetime: granted.access_token(),
         user,
-        session: user.filter(|_| request.grant.signs_in()).map(|_| TokenSession {
+        session: user.map(|_| TokenSession {
             id: &grant_id,
             auth_time: now,
             amr: &[],
@@ -194,7 +224,7 @@ fn compose(
         policy: granted.policy().to_owned(),
         rule: granted.rule().to_owned(),
         access_token_lifetime: granted.access_token(),
-        refresh_token: granted.refresh_token(),
+        refresh_token: minting::refresh_lifetimes(client, request.grant, granted),
     })
 }
 
@@ -204,6 +234,10 @@ fn id_token(minting: &Minting<'_>) -> Result<Option<Map<String, Value>>, OAuthEr
     let (Some(user), Some(session), true) = (minting.user, minting.session, asks) else {
         return Ok(None);
     };
+    // An exchange gives what was asked for (RFC 8693 section 2.2.1).
+    if minting.grant == GrantType::TokenExchange {
+        return Ok(None);
+    }
     let token = IdToken {
         issuer: minting.issuer,
         user: &UserId::parse(user.id).map_err(OAuthError::internal)?,

@@ -7,6 +7,7 @@ mod jwt_bearer;
 mod password;
 mod properties;
 mod refresh;
+mod resources;
 mod token_exchange;
 mod userinfo;
 mod world;

@@ -104,6 +104,12 @@ impl GrantType {
         )
     }
 
+    /// Whether a person signs in for it now: a grant that is refreshed has begun by one of these.
+    #[must_use]
+    pub const fn signs_in_anew(self) -> bool {
+        self.signs_in() && !matches!(self, Self::RefreshToken)
+    }
+
     /// Whether this kind of client may be given this grant (okta-model section 6).
     #[must_use]
     pub const fn is_allowed_for(self, kind: ClientKind) -> bool {

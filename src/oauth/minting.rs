@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::model::id::{Issuer, Jti, Subject};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::oauth::access::{AccessDenial, Server};
+use crate::oauth::access::{AccessDenial, Granted, RefreshLifetimes, Server};
 use crate::oauth::claims::{self, ClaimFacts, ClaimUser};
 use crate::oauth::client::Client;
 use crate::oauth::declared::{ClaimPlace, Consent};
@@ -146,6 +146,19 @@ pub fn admit(client: &Client, grant: GrantType) -> Result<(), OAuthError> {
         return Err(OAuthError::GrantNotAllowed(grant.as_str()));
     }
     Ok(())
+}
+
+/// For how long a refresh token is given, if one is given at all: with a refresh always; with a sign-in if the client
+/// may refresh, and where `openid` was granted, `offline_access` was too (OIDC Core section 11). A plain OAuth request
+/// has no such scope to ask with.
+#[must_use]
+pub fn refresh_lifetimes(client: &Client, grant: GrantType, granted: &Granted) -> Option<RefreshLifetimes> {
+    let has = |name: &str| granted.scopes().iter().any(|scope| scope.as_str() == name);
+    let is_asked_for = grant == GrantType::RefreshToken || !has("openid") || has("offline_access");
+    let may_refresh = client.grants.contains(&GrantType::RefreshToken);
+    granted
+        .refresh_token()
+        .filter(|_| may_refresh && is_asked_for && grant.signs_in())
 }
 
 /// Refuses the scopes that a person would have to be asked for, where a person signs in and cannot be asked.

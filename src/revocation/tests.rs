@@ -70,6 +70,11 @@ impl Token {
             },
             Revocation::Subject {
                 server: None,
+                subject: subject.clone(),
+                before,
+            },
+            Revocation::Assignment {
+                client: self.client.clone(),
                 subject,
                 before,
             },
@@ -198,7 +203,7 @@ fn prune_forgets_only_what_can_kill_no_living_token() {
     }
     let lifetime = i64::try_from(RevocationSettings::default().token_lifetime_max.as_secs()).unwrap();
     table.prune(at(1_060 + lifetime));
-    assert_eq!(table.stats().entries, 5);
+    assert_eq!(table.stats().entries, 6);
     table.prune(at(1_061 + lifetime));
     assert_eq!((table.stats().entries, table.stats().bytes), (0, 0));
 }
@@ -235,6 +240,52 @@ fn attack_c08_the_table_is_bounded_and_overflow_refuses_more_never_less() {
         };
         assert!(table.dead(&life).is_some(), "t{number}");
     }
+}
+
+#[test]
+fn attack_c08_subjects_of_a_client_are_bounded_alike_and_other_clients_keep_theirs() {
+    let bytes_max = 100 * 1024;
+    let settings = RevocationSettings {
+        bytes_max,
+        ..RevocationSettings::default()
+    };
+    let table = Revocations::with_settings(settings, Arc::new(ManualClock::at(NOW)));
+    let ahead = NOW.plus(CLOCKS_APART_MAX);
+    let take = |client: &str, subject: &str| {
+        table.revoke(Revocation::Assignment {
+            client: ClientId::parse(client).unwrap(),
+            subject: Subject::parse(subject).unwrap(),
+            before: ahead,
+        });
+        assert!(table.stats().bytes <= bytes_max);
+    };
+    let is_dead = |client: &str, subject: &str, at: Timestamp| {
+        let (client, subject) = (ClientId::parse(client).unwrap(), Subject::parse(subject).unwrap());
+        let life = Life {
+            jti: None,
+            server: &server("bank"),
+            session: None,
+            subject: Some(&subject),
+            client: Some(&client),
+            kid: None,
+            issued_at: Some(at),
+        };
+        table.dead(&life).is_some()
+    };
+    take("kiosk", "alice");
+    assert!(is_dead("kiosk", "alice", ahead) && !is_dead("kiosk", "bob", NOW) && !is_dead("mobile", "alice", NOW));
+    for number in 0..10_000 {
+        take("mobile", &format!("user{number}"));
+    }
+    for number in [0, 500, 9_999] {
+        assert!(is_dead("mobile", &format!("user{number}"), ahead), "user{number}");
+    }
+    assert!(
+        is_dead("kiosk", "alice", ahead) && !is_dead("kiosk", "bob", NOW),
+        "another client's stay as they are"
+    );
+    table.prune(ahead.plus(RevocationSettings::default().token_lifetime_max + LEEWAY_MAX + Duration::from_secs(1)));
+    assert_eq!((table.stats().entries, table.stats().bytes), (0, 0));
 }
 
 /// A million tokens, each judged over and over while it is being revoked. The checker plays the

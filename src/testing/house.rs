@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -9,13 +10,18 @@ use crate::authz::{Gate, GateSettings, Snapshot, Step};
 use crate::clock::{Clock, ManualClock};
 use crate::config::source::System;
 use crate::config::{self, Settings};
+use crate::entropy::random_text;
 use crate::issuer::fixture::Records;
 use crate::issuer::{Failure, FormRequest, Issuer, Services, TokenAnswer};
 use crate::model::event::{EventSink, Unobserved};
-use crate::model::id::AuthorizationServerId;
+use crate::model::id::{AuthorizationServerId, Subject, UserId};
 use crate::model::reason::Reason;
+use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
 use crate::net::fetch::HttpFetch;
+use crate::oauth::grant::GrantType;
+use crate::oauth::refresh::{GrantRecord, RefreshToken, Shown, new_grant_id};
+use crate::oauth::sample::{client_id, server_id};
 use crate::policy::compile::compile;
 use crate::policy::decision::Decision;
 use crate::policy::facts::{Header, RequestFacts};
@@ -233,6 +239,41 @@ impl House {
         let password = password.replace(' ', "+");
         let body = format!("grant_type=password&client_id={client}&username={login}&password={password}");
         self.ask("transfers", &body).await.expect("signed in").into()
+    }
+
+    /// A grant as a sign-in gives it, without the password that each sign-in costs; its first refresh.
+    pub(crate) async fn granted(&self, client: &str, login: &str) -> Family {
+        let (id, now) = (
+            new_grant_id(GrantType::Password, &random_text::<18>()),
+            self.clock.now(),
+        );
+        let end = now.plus(Duration::from_secs(30 * 24 * 3600));
+        let record = GrantRecord {
+            id: id.clone(),
+            server: server_id("transfers"),
+            client: client_id(client),
+            user: Some(UserId::parse(login).expect("valid")),
+            subject: Subject::parse(login).expect("valid"),
+            scopes: ScopeSet::parse("transfers:read").expect("valid"),
+            resources: Vec::new(),
+            auth_time: now,
+            amr: vec!["pwd".to_owned()],
+            acr: None,
+            binding: None,
+            created_at: now,
+            expires_at: end,
+            generation: 0,
+            rotated_at: now,
+            idle_expires_at: end,
+            revoked_at: None,
+        };
+        self.store.insert_grant(&record).await.expect("kept");
+        let shown = Shown::Generation(0);
+        let digest = self
+            .sealing
+            .mac(RefreshToken::PURPOSE, &RefreshToken::message(&id, shown));
+        let token = RefreshToken::text(&id, shown, &digest);
+        self.refresh_at(client, token.expose_secret()).await.expect("it lives")
     }
 
     /// The app refreshes.

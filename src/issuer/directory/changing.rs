@@ -10,7 +10,7 @@ use crate::model::id::{AuthorizationServerId, ClientId};
 use crate::model::location::Location;
 use crate::model::time::Timestamp;
 use crate::oauth::document::{AssignmentDocument, Document, EVERYONE};
-use crate::revocation::Revocation;
+use crate::revocation::{Revocation, up_to_all_clocks};
 use crate::store::grants::GrantSelector;
 use crate::store::objects::{ObjectChange, ObjectKind, StoredObject};
 
@@ -45,8 +45,9 @@ pub(in crate::issuer) enum Refused {
 }
 
 impl Principal {
-    /// All of its tokens are dead that were issued up to this second.
-    pub(in crate::issuer) fn revocation(&self, before: Timestamp) -> Revocation {
+    /// All of its tokens are dead that were issued up to now, whatever the clock of the node that issued them.
+    pub(in crate::issuer) fn revocation(&self, now: Timestamp) -> Revocation {
+        let before = up_to_all_clocks(now);
         match self {
             Self::Server(server) => Revocation::Server {
                 server: server.clone(),

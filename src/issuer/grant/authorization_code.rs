@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::audit::AuditKind;
 use crate::entropy;
 use crate::issuer::grant::person::{Opening, grant_id};
-use crate::issuer::grant::refresh::denied;
 use crate::issuer::grant::{GrantAnswer, GrantContext};
 use crate::issuer::revoke::{GrantEnd, end_grant};
 use crate::issuer::{Issuer, Note, TokenAnswer, people};
@@ -24,6 +23,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::authorization::{Approved, CODE_BYTES, Code, Pending, Redeemed, Redemption};
 use crate::oauth::error::{CodeFailure, GrantFailure, OAuthError};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::denied;
 use crate::oauth::pkce::Verifier;
 use crate::store::grants::{OneTime, OneTimeKind, Used};
 

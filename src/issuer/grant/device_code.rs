@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::entropy;
 use crate::issuer::authenticate::authenticate;
 use crate::issuer::grant::person::Opening;
-use crate::issuer::grant::refresh::denied;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::{Endpoint, Failure, FormRequest, Issuer, Note, Snapshot, TokenAnswer, people};
 use crate::model::digest::Digest;
@@ -23,6 +22,7 @@ use crate::oauth::device::{
 };
 use crate::oauth::error::{DeviceProblem, GrantFailure, OAuthError};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::denied;
 use crate::oauth::resource;
 use crate::store::Changed;
 use crate::store::grants::{OneTime, OneTimeKind, Used};

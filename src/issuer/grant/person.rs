@@ -4,18 +4,14 @@
 //! resources), [`Opened`] is what came of it. A grant that gets a refresh token is a record; one that does
 //! not leaves no row, and its tokens are revoked by their `sid` all the same.
 //!
-//! A refresh token is given when all of these hold:
-//! - the client has the grant type `refresh_token`;
-//! - the rule that granted has a refresh token's lifetimes;
-//! - where `openid` was granted, `offline_access` was too (OIDC Core section 11). A plain OAuth request has
-//!   no such scope to ask with.
+//! A refresh token is given where [`minting::refresh_lifetimes`] says so.
 
 use serde_json::json;
 
 use crate::entropy;
 use crate::issuer::Note;
 use crate::issuer::grant::GrantContext;
-use crate::issuer::mint::{MintRequest, TokenAnswer, mint, names};
+use crate::issuer::mint::{MintRequest, TokenAnswer, mint};
 use crate::issuer::people::Person;
 use crate::model::id::{GrantId, Subject};
 use crate::model::scope::ScopeSet;
@@ -24,6 +20,7 @@ use crate::model::time::Timestamp;
 use crate::oauth::access::{AccessDecision, Granted, RefreshLifetimes, TokenRequestFacts, decide};
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant::GrantType;
+use crate::oauth::minting;
 use crate::oauth::refresh::{self, GrantRecord, RefreshToken, new_grant_id};
 use crate::oauth::resource;
 use crate::oauth::token::TokenSession;
@@ -99,7 +96,7 @@ impl Opening<'_> {
             Some(resources) => audiences_of_grant(context, resources)?,
         };
         let id = grant_id(self.grant);
-        let record = match self.lifetimes(context, &granted) {
+        let record = match minting::refresh_lifetimes(client, self.grant, &granted) {
             Some(lifetimes) => Some(self.record(context, &granted, &id, &audiences, lifetimes)?),
             None => None,
         };
@@ -111,15 +108,6 @@ impl Opening<'_> {
             record,
             audiences,
         })
-    }
-
-    /// For how long a refresh token is given, if one is given at all.
-    fn lifetimes(&self, context: &GrantContext<'_>, granted: &Granted) -> Option<RefreshLifetimes> {
-        let may_refresh = context.client.client().grants.contains(&GrantType::RefreshToken);
-        let is_asked_for = !names(granted.scopes(), "openid") || names(granted.scopes(), "offline_access");
-        granted
-            .refresh_token()
-            .filter(|_| may_refresh && is_asked_for && self.grant.signs_in())
     }
 
     fn record(

@@ -21,9 +21,10 @@ use crate::issuer::people::{self, Person};
 use crate::issuer::revoke::{GrantEnd, end_grant};
 use crate::model::id::Jti;
 use crate::model::time::Timestamp;
-use crate::oauth::access::{Granted, TokenRequestFacts, decide_refresh};
+use crate::oauth::access::{Granted, TokenRequestFacts};
 use crate::oauth::error::{GrantFailure, OAuthError, RefreshFailure};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::{Held, renewed};
 use crate::oauth::refresh::{GrantRecord, Presented, RefreshToken, Shown, began_by, present};
 use crate::oauth::token::{TokenSession, access_token_id};
 use crate::store::grants::{Rotated, Rotation};
@@ -138,23 +139,22 @@ impl Renewal {
         note.set("user", json!(user.as_str()));
         let person = people::by_id(context.issuer, context.snapshot, user).await?;
         let person = person.ok_or(GrantFailure::UserGone)?;
-        let requested = requested_scopes(context.form)?;
-        let scopes = requested.as_ref().unwrap_or(&record.scopes);
-        if !record.scopes.is_superset(scopes) {
-            return Err(OAuthError::ScopeNotGranted(scopes.missing_from(&record.scopes)));
-        }
+        let held = Held {
+            began_by: began_by(&record.id),
+            scopes: Some(&record.scopes),
+        };
+        let scopes = held.refreshed_scopes(requested_scopes(context.form)?)?;
         let audiences = audiences_of_grant(context, &record.resources)?;
         let facts = TokenRequestFacts {
             server: &record.server,
             client: &record.client,
             grant: GrantType::RefreshToken,
             user: Some(person.facts()),
-            scopes: Some(scopes),
+            scopes: scopes.as_ref(),
         };
-        let decision = decide_refresh(&context.snapshot.model, &facts, began_by(&record.id));
-        let granted = outcome(decision, note).map_err(denied)?;
+        let decision = held.decide_refresh(&context.snapshot.model, &facts);
+        let (granted, lifetimes) = renewed(outcome(decision, note))?;
         // The rule that holds now may give a shorter life than the one that granted, never a longer one.
-        let lifetimes = granted.refresh_token().ok_or(RefreshFailure::NotGiven)?;
         let ends_at = record.expires_at.min(record.auth_time.plus(lifetimes.lifetime));
         if now >= ends_at {
             return Err(RefreshFailure::Expired.into());
@@ -268,13 +268,5 @@ impl Renewal {
         let sealing = &context.issuer.services.store.sealing;
         let digest = sealing.mac("access token id", message.to_string().as_bytes());
         access_token_id(&crate::model::digest::Digest::from_bytes(digest).to_base64url())
-    }
-}
-
-/// What the policies refuse of a grant that was given before is `invalid_grant`.
-pub(super) fn denied(error: OAuthError) -> OAuthError {
-    match error {
-        OAuthError::Access(denial) => GrantFailure::Denied(denial).into(),
-        other => other,
     }
 }

@@ -29,9 +29,10 @@ use crate::jose::unverified::Unverified;
 use crate::model::id::{GrantId, UserId};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
-use crate::oauth::access::{OIDC_SCOPES, TokenRequestFacts, decide};
+use crate::oauth::access::{TokenRequestFacts, decide};
 use crate::oauth::error::{ExchangeProblem as P, GrantFailure, OAuthError};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::Held;
 use crate::oauth::resource;
 use crate::oauth::token::TokenSession;
 
@@ -255,15 +256,11 @@ fn scopes(context: &GrantContext<'_>, subject: &Shown) -> Result<Option<ScopeSet
         return Ok(requested);
     }
     let held = ScopeSet::parse(&subject.token.scope()).map_err(|_| P::Token)?;
-    let Some(requested) = requested else {
-        let own = held.iter().filter(|scope| !OIDC_SCOPES.contains(&scope.as_str()));
-        return Ok(Some(own.cloned().collect()));
+    let held = Held {
+        began_by: None,
+        scopes: Some(&held),
     };
-    if held.is_superset(&requested) {
-        Ok(Some(requested))
-    } else {
-        Err(OAuthError::ScopeNotGranted(requested.missing_from(&held)))
-    }
+    held.exchanged_scopes(requested)
 }
 
 /// The sign-in that the subject's token came from: what comes of it dies with it.

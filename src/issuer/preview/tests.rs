@@ -5,10 +5,12 @@ use crate::clock::Clock as _;
 use crate::issuer::FormRequest;
 use crate::issuer::fixture::TestIssuer;
 use crate::model::id::Issuer as IssuerId;
+use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
 use crate::oauth::access::{Model, compile};
 use crate::oauth::declared::{ClaimPlace, IssuerDeclaration};
 use crate::oauth::grant::GrantType;
+use crate::oauth::held::Held;
 use crate::oauth::minting::TokenUser;
 use crate::oauth::sample::{bank, claim, client_id, server_id};
 
@@ -19,7 +21,16 @@ fn compiled(declaration: &IssuerDeclaration) -> Model {
 /// A request in words: server, client, grant, login of a user of the file, scope.
 type Words<'a> = (&'a str, &'a str, GrantType, Option<&'a str>, Option<&'a str>);
 
-fn ask(model: &Model, (server, client, grant, login, scope): Words<'_>, now: Timestamp) -> Preview {
+fn ask(model: &Model, words: Words<'_>, now: Timestamp) -> Preview {
+    ask_holding(model, words, Held::default(), now)
+}
+
+fn ask_holding(
+    model: &Model,
+    (server, client, grant, login, scope): Words<'_>,
+    held: Held<'_>,
+    now: Timestamp,
+) -> Preview {
     let (server_id, client_id) = (server_id(server), client_id(client));
     let issuer = IssuerId::parse(&format!("https://127.0.0.1:8443/oauth2/{server}")).expect("valid");
     let user = login.map(|login| model.users.get(login).expect("a user of the file"));
@@ -37,6 +48,7 @@ fn ask(model: &Model, (server, client, grant, login, scope): Words<'_>, now: Tim
             active: true,
         }),
         scope,
+        held,
     };
     preview(model, &issuer, &request, now)
 }
@@ -190,6 +202,39 @@ fn a_denied_preview_has_the_error_of_the_token_endpoint_and_the_first_condition_
         ] },
     ]);
     assert_eq!(denied.to_json()["trace"], expected);
+}
+
+#[test]
+fn case_096_a_refresh_goes_on_by_the_rule_of_its_beginning_and_within_what_is_held() {
+    let mut declaration = bank();
+    // The rule lists the sign-in alone.
+    declaration.servers[0].policies[0].rules[0].grants = crate::oauth::sample::texts(&["authorization_code"]);
+    let model = compiled(&declaration);
+    let read = ScopeSet::parse("transfers:read").expect("valid");
+    let refresh = |began_by, scope| {
+        let words = ("transfers", "mobile", GrantType::RefreshToken, ADA, scope);
+        let held = Held {
+            began_by: Some(began_by),
+            scopes: Some(&read),
+        };
+        ask_holding(&model, words, held, Timestamp::from_unix_seconds(1000)).to_json()
+    };
+    let told = refresh(CODE, None);
+    assert_eq!(
+        (&told["outcome"], &told["scope"]),
+        (&json!("granted"), &json!("transfers:read"))
+    );
+    assert_eq!(told["refresh_token_seconds"], 43200);
+    let told = refresh(GrantType::DeviceCode, None);
+    assert_eq!(
+        (&told["error"], &told["error_code"]),
+        (&json!("invalid_grant"), &json!("grant_denied"))
+    );
+    let told = refresh(CODE, Some("transfers:read transfers:write"));
+    assert_eq!(
+        (&told["error"], &told["error_code"]),
+        (&json!("invalid_scope"), &json!("scope_not_granted"))
+    );
 }
 
 #[test]

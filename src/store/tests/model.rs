@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{self, AuditEvent, AuditKind};
 use crate::model::digest::Digest;
-use crate::model::id::{AuthorizationServerId, ClientId, GrantId, Kid, UserId};
+use crate::model::id::{AuthorizationServerId, ClientId, GrantId, Kid, Subject, UserId};
 use crate::model::time::Timestamp;
 use crate::oauth::keyring::KeyState;
 use crate::oauth::refresh::GrantRecord;
@@ -134,6 +134,11 @@ fn fact() -> impl Strategy<Value = Revocation> {
             before,
         }),
         (client(), time()).prop_map(|(client, before)| Revocation::Client { client, before }),
+        (client(), name(&["ada", "bob"]), time()).prop_map(|(client, subject, before)| Revocation::Assignment {
+            client,
+            subject: Subject::parse(subject).expect("valid"),
+            before,
+        }),
         (server(), name(&["k1", "k2"])).prop_map(|(server, kid)| Revocation::Key {
             server,
             kid: Kid::parse(kid).expect("valid"),

@@ -30,6 +30,11 @@ async fn attack_f45_revocations_of_every_kind_read_back_whatever_their_names() {
             client: ClientId::parse(odd).expect("valid"),
             before: at(4),
         },
+        Revocation::Assignment {
+            client: ClientId::parse(odd).expect("valid"),
+            subject: Subject::parse(odd).expect("valid"),
+            before: at(4),
+        },
         Revocation::Key {
             server: server(),
             kid: Kid::parse(odd).expect("valid"),

@@ -128,3 +128,25 @@ fn a_misspelt_name_ends_with_2_and_the_nearest_one() {
         assert!(err(&output).contains(told), "{}", err(&output));
     }
 }
+
+#[test]
+fn case_096_a_refresh_is_previewed_by_how_its_grant_began_and_what_it_holds() {
+    let refresh = [&ADA[..4], &["--grant", "refresh_token"], &ADA[6..]].concat();
+    let began = [&refresh[..], &["--began-by", "authorization_code"]].concat();
+    let held = ["--held", "transfers:read", "--scope", "transfers:read"];
+    let told = json_of(&preview(&[&began[..], &held[..], &["-o", "json"]].concat()));
+    assert_eq!(told["outcome"], "granted");
+    assert_eq!(told["scope"], "transfers:read");
+    let wider = ["--held", "transfers:read", "--scope", "transfers:write"];
+    let output = preview(&[&began[..], &wider[..]].concat());
+    assert_eq!(code(&output), 1);
+    assert!(out(&output).contains("invalid_scope"), "{}", out(&output));
+    // Without its beginning nothing can be said of it, and nothing else has one.
+    let output = preview(&refresh);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("--began-by"), "{}", err(&output));
+    let output = preview(&[&ADA[..], &["--began-by", "password"]].concat());
+    assert_eq!(code(&output), 2);
+    let output = preview(&[&refresh[..], &["--began-by", "client_credentials"]].concat());
+    assert_eq!(code(&output), 2);
+}

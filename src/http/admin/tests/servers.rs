@@ -56,6 +56,9 @@ async fn a_server_is_made_of_its_parts_and_mints() {
     let preview = house.post(&format!("{at}/preview"), &preview).await.ok();
     assert_eq!(preview["rule"], "R", "{preview}");
     assert_eq!(preview["access_token"]["tier"], "gold");
+    let refresh = json!({ "clientId": "root", "grantType": "refresh_token" });
+    let (status, _, causes) = house.post(&format!("{at}/preview"), &refresh).await.error();
+    assert!(status == 400 && causes.contains("beganBy"), "{status} {causes}");
 
     let shown = house.get(&at).await.ok();
     assert_eq!(shown["issuer"], format!("https://127.0.0.1:8443/oauth2/{id}"));
