@@ -23,6 +23,7 @@
 mod check;
 mod curves;
 mod figures;
+mod issuer;
 mod load;
 mod process;
 mod servers;
@@ -64,11 +65,23 @@ struct Part {
     run: fn(Settings) -> Measured,
 }
 
-const PARTS: &[Part] = &[Part {
-    name: "check",
-    figures: check::FIGURES,
-    run: check::run,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "check",
+        figures: check::FIGURES,
+        run: check::run,
+    },
+    Part {
+        name: "issuer",
+        figures: issuer::FIGURES,
+        run: issuer::run,
+    },
+    Part {
+        name: "issuer-growth",
+        figures: &[],
+        run: issuer::growth,
+    },
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
