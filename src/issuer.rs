@@ -40,6 +40,7 @@ pub mod registered;
 mod revoke;
 mod secrets;
 pub mod settings;
+mod signed;
 mod signing;
 mod tend;
 mod undeclared;
@@ -114,6 +115,7 @@ pub struct Issuer {
     reloading: tokio::sync::Mutex<()>,
     passwords: passwords::Passwords,
     followed: Followed,
+    signed: signed::SignedTokens,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -248,6 +250,7 @@ impl Issuer {
             reloading: tokio::sync::Mutex::new(()),
             passwords: passwords::Passwords::default(),
             followed,
+            signed: signed::SignedTokens::new(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)

@@ -61,4 +61,8 @@ impl<'a> Unverified<'a> {
     pub(crate) fn claims_unverified(&self) -> &Map<String, Value> {
         &self.claims
     }
+
+    pub(crate) fn into_claims_unverified(self) -> Map<String, Value> {
+        self.claims
+    }
 }
