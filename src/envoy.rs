@@ -25,6 +25,7 @@
 //! 4 MiB, a compressed one, a method that does not exist) are Envoy's configuration, never its clients' doing: keep
 //! `with_request_body.max_request_bytes` below 4 MiB.
 
+mod connection;
 pub mod decision_id;
 pub mod grpc;
 pub mod pb;

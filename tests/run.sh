@@ -84,8 +84,8 @@ step 'configuration page' configuration_page
 step 'dependencies' denied_dependencies
 if ! $quick; then
     step 'quickstart' quickstart
-    step 'benchmark' cargo bench --locked --bench check -- --batches 3 --calls 20000
-    step 'allocations' cargo bench --locked --bench allocations
+    step 'benchmark' cargo bench --locked --all-features --bench speed -- --only check --rounds 3
+    step 'allocations' cargo bench --locked --all-features --bench allocations
 fi
 
 # The runner's own summaries, added up, as the last line.

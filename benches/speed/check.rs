@@ -16,7 +16,8 @@ pub(crate) const FIGURES: &[&str] = &[
     "check_p99",
     "check_interval",
 ];
-const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
+/// What Envoy calls.
+pub(crate) const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(settings: Settings) -> Measured {
     let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &body);
     let mut sides = vec![("gate", gate, world.address.clone())];
-    for name in ["stock", "tuned", "hyper"] {
+    for name in ["stock", "tuned", "hyper", "h2"] {
         let (process, address) = Process::server(&["serve", name]);
         sides.push((name, process, address));
     }
@@ -59,6 +60,7 @@ pub(crate) fn run(settings: Settings) -> Measured {
         .at_most(0.60),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
             .of("no-op hyper", cost[3].clone()),
+        Figure::new("check_cached_h2", "the same, of no-op h2", "µs", cost[0].clone()).of("no-op h2", cost[4].clone()),
         Figure::new(
             "check_p50",
             "whole cached check, p50 with 256 under way",
@@ -101,7 +103,7 @@ pub(crate) fn until_allowed(world: &World, body: &std::path::Path) {
 pub(crate) fn allowed(world: &World) -> f64 {
     get(&world.telemetry, "/metrics")
         .lines()
-        .filter(|line| line.starts_with("scopegate_checks_total{") && line.contains("\"allow\""))
+        .filter(|line| line.starts_with("scopegate_decisions_total{") && line.contains("\"allow\""))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
 }

@@ -21,12 +21,16 @@
 )]
 
 mod check;
+mod crypto;
 mod curves;
+mod drive;
 mod figures;
 mod issuer;
 mod load;
 mod process;
 mod servers;
+mod threads;
+mod through_envoy;
 mod world;
 
 use std::path::PathBuf;
@@ -81,6 +85,21 @@ const PARTS: &[Part] = &[
         figures: &[],
         run: issuer::growth,
     },
+    Part {
+        name: "cold",
+        figures: crypto::FIGURES,
+        run: crypto::run,
+    },
+    Part {
+        name: "envoy",
+        figures: through_envoy::FIGURES,
+        run: through_envoy::run,
+    },
+    Part {
+        name: "threads",
+        figures: threads::FIGURES,
+        run: threads::run,
+    },
 ];
 
 fn main() {
@@ -93,7 +112,10 @@ fn main() {
                 .unwrap_or_else(|| usage(&format!("`{argument}` wants a value")))
         };
         match argument.as_str() {
-            "serve" => return servers::serve(&value()),
+            "serve" => {
+                let name = value();
+                return servers::serve(&name, arguments.next().as_deref());
+            }
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,
@@ -128,6 +150,9 @@ fn measure(only: Option<&str>, settings: Settings) -> Measured {
         let mut found = (part.run)(settings);
         let names: Vec<_> = found.figures.iter().map(|figure| figure.name).collect();
         assert_eq!(names, part.figures, "the list of the figures of `{}`", part.name);
+        for figure in &mut found.figures {
+            figure.part = part.name;
+        }
         if !whole {
             found.figures.retain(|figure| only == Some(figure.name));
         }

@@ -65,7 +65,7 @@ impl Bound {
                 connections.passing(async move {
                     let _seat = accepted.seat;
                     let service = TowerToHyperService::new(router);
-                    limits::serve(accepted.stream, tls.as_deref(), Protocol::Web, &limits, &stop, service).await;
+                    limits::serve(accepted.stream, tls.as_deref(), &limits, &stop, service).await;
                 });
             };
             self.listener

@@ -1,20 +1,16 @@
-//! gRPC's framing of one unary call, by hand, over hyper's HTTP/2: request bytes in, reply bytes out.
+//! gRPC's framing of one unary call, by hand, over HTTP/2: request bytes in, reply bytes out.
 //!
 //! Why not a generated service: its decoder turns bytes that do not parse into an RPC error, which Envoy with
 //! `failure_mode_allow` takes for *allow*; here the raw message reaches the check, which denies in words. It also keeps
-//! the whole way of a call in one screen, and copies nothing: the message is the DATA frame as hyper read it.
+//! the whole way of a call in one screen, and copies nothing: the message is the DATA frame as it was read.
 //!
 //! Compression is not accepted: nothing is ever inflated (attack E09).
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 /// The most bytes of one message, if the settings say nothing else. Envoy sends request bodies only where it is told to, up to its `max_request_bytes`:
 /// keep that below this. A larger message is answered with RESOURCE_EXHAUSTED.
@@ -87,35 +83,44 @@ pub fn timeout(metadata: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Reads the one message of a unary call. A body in one frame, which is what Envoy sends, is not copied.
-///
-/// # Errors
-/// [`Unreadable`] when the message is too large, compressed or badly framed, or the peer gave up.
-pub async fn read_message(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Unreadable> {
-    let mut whole = Bytes::new();
-    let mut parts = BytesMut::new();
-    while let Some(frame) = next_frame(&mut body).await {
-        let frame = frame.map_err(|_| Unreadable::Malformed("the call was broken off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + parts.len() + data.len() > bytes_max + PREFIX_BYTES {
-            return Err(Unreadable::Rpc(RpcError::ResourceExhausted));
-        }
-        if parts.is_empty() && whole.is_empty() {
-            whole = data;
-        } else {
-            parts.extend_from_slice(&whole);
-            parts.extend_from_slice(&data);
-            whole = Bytes::new();
-        }
-    }
-    if !parts.is_empty() {
-        whole = parts.freeze();
-    }
-    unframe(whole, bytes_max)
+/// The body of a unary call as its frames come in. A body in one frame, which is what Envoy sends, is not copied.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    whole: Bytes,
+    parts: BytesMut,
 }
 
-async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
-    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+impl Incoming {
+    /// Takes one DATA frame.
+    ///
+    /// # Errors
+    /// [`Unreadable`] once the body is longer than a message may be.
+    pub fn push(&mut self, data: Bytes, bytes_max: usize) -> Result<(), Unreadable> {
+        if self.whole.len() + self.parts.len() + data.len() > bytes_max + PREFIX_BYTES {
+            return Err(Unreadable::Rpc(RpcError::ResourceExhausted));
+        }
+        if self.parts.is_empty() && self.whole.is_empty() {
+            self.whole = data;
+        } else {
+            self.parts.extend_from_slice(&self.whole);
+            self.parts.extend_from_slice(&data);
+            self.whole = Bytes::new();
+        }
+        Ok(())
+    }
+
+    /// The message, once the body has ended.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the message is too large, compressed or badly framed.
+    pub fn message(self, bytes_max: usize) -> Result<Bytes, Unreadable> {
+        let whole = if self.parts.is_empty() {
+            self.whole
+        } else {
+            self.parts.freeze()
+        };
+        unframe(whole, bytes_max)
+    }
 }
 
 /// Takes the prefix off a message.
@@ -154,25 +159,41 @@ pub fn frame(mut buffer: Vec<u8>) -> Bytes {
     Bytes::from(buffer)
 }
 
-/// The HTTP response that carries one framed message and `grpc-status: 0`.
+/// How a call ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// One framed message, and `grpc-status: 0`.
+    Message(Bytes),
+    /// No message, and another status.
+    Error(RpcError),
+}
+
+/// The head of the HTTP response that a message follows.
 #[must_use]
-pub fn reply(framed: Bytes) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::Message(framed));
+pub fn head() -> Response<()> {
+    let mut response = Response::new(());
     response.headers_mut().insert(CONTENT_TYPE, APPLICATION_GRPC);
     response
 }
 
+/// What follows a message.
+#[must_use]
+pub fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}
+
 /// The HTTP response that ends a call without a message.
 #[must_use]
-pub fn error(error: RpcError) -> Response<ReplyBody> {
+pub fn error(error: RpcError) -> Response<()> {
     let (status, message) = match error {
         RpcError::ResourceExhausted => ("8", "the message is larger than the gate reads"),
         RpcError::Compressed => ("12", "compressed messages are not accepted"),
         RpcError::UnknownMethod => ("12", "there is no such method"),
     };
-    let mut response = Response::new(ReplyBody::End);
+    let mut response = head();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, APPLICATION_GRPC);
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     if error == RpcError::Compressed {
@@ -183,71 +204,11 @@ pub fn error(error: RpcError) -> Response<ReplyBody> {
 
 /// The answer to a request that is no gRPC call at all.
 #[must_use]
-pub fn not_grpc() -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::End);
+pub fn not_grpc() -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
 }
-
-/// A response's body.
-#[derive(Debug)]
-pub enum ReplyBody {
-    /// One framed message, then the trailers.
-    Message(Bytes),
-    /// The trailers alone are left.
-    Trailers,
-    /// Nothing, or nothing more.
-    End,
-    /// The body of a service that is generated (health).
-    Generated(tonic::body::Body),
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.get_mut();
-        match this {
-            Self::Message(message) => {
-                let message = std::mem::take(message);
-                *this = Self::Trailers;
-                Poll::Ready(Some(Ok(Frame::data(message))))
-            }
-            Self::Trailers => {
-                *this = Self::End;
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
-            Self::End => Poll::Ready(None),
-            Self::Generated(body) => Pin::new(body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::End => true,
-            Self::Generated(body) => body.is_end_stream(),
-            Self::Message(_) | Self::Trailers => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            // Not exact: gRPC answers carry no content-length.
-            Self::Message(_) | Self::Trailers => SizeHint::new(),
-            Self::End => SizeHint::with_exact(0),
-            Self::Generated(body) => body.size_hint(),
-        }
-    }
-}
-
-/// What a response of ours may fail with before it is sent: nothing.
-pub type Never = Infallible;
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,22 @@
 //! What the ext_authz listener offers: Check, the standard health service, and UNIMPLEMENTED for everything else.
+//!
+//! Check is answered by hand (see [`connection`](crate::envoy::connection)); health is tonic's own service, and so would be
+//! any other that is not asked ten thousand times a second.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use http::{Method, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::Service as _;
 
-use crate::envoy::grpc::{self, Never, ReplyBody, RpcError};
+use crate::envoy::connection;
+use crate::envoy::grpc;
 use crate::envoy::service::{CheckService, Checks};
+use crate::net::limits::{self, Limits, Stop};
+use crate::net::listen::Stream;
+use crate::net::workers::{Serve, WorkerSettings};
 
 /// The path of the one method of `envoy.service.auth.v3.Authorization`.
 pub const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -44,34 +48,65 @@ impl<C: Checks> ExtAuthz<C> {
     }
 }
 
-type Reply = Result<Response<ReplyBody>, Never>;
+/// Where a request goes.
+pub(super) enum Destination {
+    /// To the check.
+    Check,
+    /// To tonic's health service.
+    Health,
+    /// There is no such method.
+    Unknown,
+    /// It is no gRPC call.
+    NotGrpc,
+}
 
-impl<C: Checks> hyper::service::Service<Request<Incoming>> for ExtAuthz<C> {
-    type Response = Response<ReplyBody>;
-    type Error = Never;
-    type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+impl<C: Checks> ExtAuthz<C> {
+    pub(super) fn check(&self) -> &Arc<CheckService<C>> {
+        &self.check
+    }
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let is_call = request.method() == Method::POST
-            && request
-                .headers()
-                .get(CONTENT_TYPE)
-                .is_some_and(|content_type| grpc::is_grpc(content_type.as_bytes()));
-        if !is_call {
-            return Box::pin(std::future::ready(Ok(grpc::not_grpc())));
+    pub(super) fn health(&self) -> HealthServer<HealthService> {
+        self.health.clone()
+    }
+
+    /// Serves one connection without TLS until it ends or is ended.
+    pub async fn serve_plain<I>(&self, io: I, limits: &Limits, stop: &Stop)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        connection::serve(io, self, limits, stop).await;
+    }
+}
+
+pub(super) fn destination<B>(request: &Request<B>) -> Destination {
+    let is_call = request.method() == Method::POST
+        && request
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|content_type| grpc::is_grpc(content_type.as_bytes()));
+    let path = request.uri().path();
+    if !is_call {
+        Destination::NotGrpc
+    } else if path == CHECK_PATH {
+        Destination::Check
+    } else if path.starts_with(HEALTH_PREFIX) {
+        Destination::Health
+    } else {
+        Destination::Unknown
+    }
+}
+
+impl<C: Checks> Serve for ExtAuthz<C> {
+    async fn serve(self, stream: Stream, settings: WorkerSettings) {
+        let (limits, stop) = (&settings.limits, &settings.stop);
+        match settings.tls.as_deref() {
+            None => connection::serve(stream, &self, limits, stop).await,
+            // Envoy's own certificate is no matter of the service that it asks: the handshake has judged it.
+            Some(tls) => {
+                if let Some((stream, _)) = limits::handshake(stream, tls, limits, stop).await {
+                    connection::serve(stream, &self, limits, stop).await;
+                }
+            }
         }
-        let path = request.uri().path();
-        if path == CHECK_PATH {
-            let reply = self.check.call(request);
-            return Box::pin(async move { Ok(reply.await) });
-        }
-        if path.starts_with(HEALTH_PREFIX) {
-            let mut health = self.health.clone();
-            return Box::pin(async move {
-                let response = health.call(request).await?;
-                Ok(response.map(ReplyBody::Generated))
-            });
-        }
-        Box::pin(std::future::ready(Ok(grpc::error(RpcError::UnknownMethod))))
     }
 }

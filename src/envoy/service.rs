@@ -24,13 +24,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::envoy::decision_id::{DecisionId, DecisionIds};
-use crate::envoy::grpc::{self, ReplyBody, RpcError, Unreadable};
+use crate::envoy::grpc::{self, Answer, RpcError, Unreadable};
 use crate::envoy::reply::{Audience, Sendable};
 use crate::envoy::view;
 use crate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Outcome};
@@ -45,7 +43,7 @@ pub trait Checks: Send + Sync + 'static {
     type Lookup: Send + 'static;
 
     /// Decides, or says what is missing. Neither blocks nor awaits.
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<Self::Lookup>;
+    fn check(&self, facts: &RequestFacts<'_>, now: Now) -> Step<Self::Lookup>;
 
     /// Fetches what was missing. Bounds its own time; whether it helped shows when the check is made again.
     fn finish(&self, lookup: Self::Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -143,33 +141,66 @@ impl<C: Checks> CheckService<C> {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Answers one call. What happens before the future is first polled (counting it in, noting the time) happens as
-    /// soon as its headers have arrived: a call that queues for its worker is counted, and its time runs.
-    pub fn call(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<ReplyBody>> + Send + use<C> {
-        let (head, body) = request.into_parts();
-        let call = Call::begin(self.clone(), &head.headers);
-        let compressed = grpc::is_compressed(&head.headers);
-        async move {
-            if compressed {
-                return call.fail(RpcError::Compressed);
-            }
-            let (left, bytes_max) = (call.left(), call.service.settings.message_bytes_max);
-            // The message is nearly always here already; then no timer is armed.
-            match tokio::time::timeout(left, grpc::read_message(body, bytes_max)).await {
-                Ok(Ok(message)) => call.decide(message).await,
-                Ok(Err(Unreadable::Rpc(error))) => call.fail(error),
-                Ok(Err(Unreadable::Malformed(detail))) => call.deny(Denial::because(Reason::MalformedCheck, detail)),
-                Err(_) => call.deny(Denial::because(Reason::Timeout, "the message did not arrive in time")),
-            }
+    /// The time, to be noted once for all calls that are read together.
+    pub(super) fn arrival(&self) -> Arrival {
+        Arrival {
+            monotonic: self.clock.monotonic(),
+            system: self.clock.system_time(),
         }
+    }
+
+    /// Counts a call in, as soon as its headers have arrived: a call that queues for its worker is counted, and its time
+    /// runs.
+    pub(super) fn begin(self: &Arc<Self>, metadata: &HeaderMap, arrival: Arrival) -> Call<C> {
+        Call::begin(self.clone(), metadata, arrival)
+    }
+}
+
+/// When a call's headers were read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    monotonic: Duration,
+    system: SystemTime,
+}
+
+/// How far a call came.
+pub(super) enum Progress<C: Checks> {
+    /// It is answered.
+    Answered(Answer),
+    /// Something must be fetched first.
+    Undecided(Undecided<C>),
+}
+
+/// A call that waits for something.
+pub(super) struct Undecided<C: Checks> {
+    call: Call<C>,
+    lookup: C::Lookup,
+}
+
+impl<C: Checks> Undecided<C> {
+    /// Fetches what is missing, and decides.
+    pub(super) async fn settle(self) -> Answer {
+        let Self { mut call, mut lookup } = self;
+        for _ in 1..ROUNDS_MAX {
+            let finished = call.service.io.spawn(call.service.checks.finish(lookup));
+            // A look-up that panicked has not helped: the next round says so.
+            if tokio::time::timeout(call.left(), finished).await.is_err() {
+                return call.too_late("the deadline passed during a look-up");
+            }
+            lookup = match call.round() {
+                Round::Answered(reply) => return Answer::Message(reply),
+                Round::Wait(lookup) => lookup,
+            };
+        }
+        call.deny(Denial::because(
+            Reason::Unavailable,
+            "look-ups did not settle the check",
+        ))
     }
 }
 
 /// One call under way. Dropping it counts it out and, if nothing was recorded yet, records that it was broken off.
-struct Call<C: Checks> {
+pub(super) struct Call<C: Checks> {
     service: Arc<CheckService<C>>,
     id: DecisionId,
     /// On the monotonic clock.
@@ -177,6 +208,7 @@ struct Call<C: Checks> {
     started: SystemTime,
     budget: Duration,
     admitted: bool,
+    compressed: bool,
     traceparent: Option<HeaderValue>,
     tracestate: Option<HeaderValue>,
     message: Bytes,
@@ -184,7 +216,7 @@ struct Call<C: Checks> {
 }
 
 impl<C: Checks> Call<C> {
-    fn begin(service: Arc<CheckService<C>>, metadata: &HeaderMap) -> Self {
+    fn begin(service: Arc<CheckService<C>>, metadata: &HeaderMap, arrival: Arrival) -> Self {
         let under_way = service.in_flight.fetch_add(1, Ordering::Relaxed);
         let settings = &service.settings;
         let budget = grpc::timeout(metadata).map_or(settings.deadline, |timeout| {
@@ -194,10 +226,11 @@ impl<C: Checks> Call<C> {
         });
         Self {
             id: service.ids.next(),
-            arrived: service.clock.monotonic(),
-            started: service.clock.system_time(),
+            arrived: arrival.monotonic,
+            started: arrival.system,
             budget,
             admitted: under_way < settings.in_flight_max,
+            compressed: grpc::is_compressed(metadata),
             traceparent: metadata.get(TRACEPARENT).cloned(),
             tracestate: metadata.get(TRACESTATE).cloned(),
             message: Bytes::new(),
@@ -207,44 +240,52 @@ impl<C: Checks> Call<C> {
     }
 
     /// How much of the call's time is left.
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         let spent = self.service.clock.monotonic().saturating_sub(self.arrived);
         self.budget.saturating_sub(spent)
     }
 
-    async fn decide(mut self, message: Bytes) -> Response<ReplyBody> {
-        self.message = message;
+    /// The largest message that the call may bring.
+    pub(super) fn message_bytes_max(&self) -> usize {
+        self.service.settings.message_bytes_max
+    }
+
+    /// Decides by the message, or says what is missing.
+    pub(super) fn decide(mut self, message: Result<Bytes, Unreadable>) -> Progress<C> {
+        if self.compressed {
+            return Progress::Answered(self.fail(RpcError::Compressed));
+        }
+        self.message = match message {
+            Ok(message) => message,
+            Err(Unreadable::Rpc(error)) => return Progress::Answered(self.fail(error)),
+            Err(Unreadable::Malformed(detail)) => {
+                return Progress::Answered(self.deny(Denial::because(Reason::MalformedCheck, detail)));
+            }
+        };
         if !self.admitted {
-            return self.deny(Denial::because(Reason::Overloaded, "too many checks are under way"));
+            return Progress::Answered(self.deny(Denial::because(Reason::Overloaded, "too many checks are under way")));
         }
-        for _ in 0..ROUNDS_MAX {
-            if self.left().is_zero() {
-                return self.deny(Denial::because(
-                    Reason::Timeout,
-                    "the deadline passed before the check began",
-                ));
-            }
-            let lookup = match self.round() {
-                Round::Answered(reply) => return grpc::reply(reply),
-                Round::Wait(lookup) => lookup,
-            };
-            let finished = self.service.io.spawn(self.service.checks.finish(lookup));
-            // A look-up that panicked has not helped: the next round says so.
-            if tokio::time::timeout(self.left(), finished).await.is_err() {
-                return self.deny(Denial::because(Reason::Timeout, "the deadline passed during a look-up"));
-            }
+        match self.round() {
+            Round::Answered(reply) => Progress::Answered(Answer::Message(reply)),
+            Round::Wait(lookup) => Progress::Undecided(Undecided { call: self, lookup }),
         }
-        self.deny(Denial::because(
-            Reason::Unavailable,
-            "look-ups did not settle the check",
-        ))
+    }
+
+    /// A denial for want of time.
+    pub(super) fn too_late(self, detail: &'static str) -> Answer {
+        self.deny(Denial::because(Reason::Timeout, detail))
     }
 
     /// One synchronous try, with its answer encoded and recorded. A panic in it is an answer too.
     fn round(&mut self) -> Round<C::Lookup> {
+        let now = self.service.clock.read();
+        if now.monotonic.saturating_sub(self.arrived) >= self.budget {
+            let late = Denial::because(Reason::Timeout, "the deadline passed before the check began");
+            return Round::Answered(self.denied(late));
+        }
         let message = self.message.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| match view::read(&message) {
-            Ok(facts) => match self.service.checks.check(&facts) {
+            Ok(facts) => match self.service.checks.check(&facts, now) {
                 Step::Decided(decided) => Round::Answered(self.answer(decided, Some(&facts))),
                 Step::Wait(lookup) => Round::Wait(lookup),
             },
@@ -266,8 +307,8 @@ impl<C: Checks> Call<C> {
     }
 
     /// A denial that no check has made.
-    fn deny(mut self, denial: Denial) -> Response<ReplyBody> {
-        grpc::reply(self.denied(denial))
+    fn deny(mut self, denial: Denial) -> Answer {
+        Answer::Message(self.denied(denial))
     }
 
     fn denied(&mut self, denial: Denial) -> Bytes {
@@ -279,7 +320,7 @@ impl<C: Checks> Call<C> {
     }
 
     /// Ends the call with an RPC error: only for what no client of Envoy can bring about.
-    fn fail(mut self, error: RpcError) -> Response<ReplyBody> {
+    fn fail(mut self, error: RpcError) -> Answer {
         let detail = match error {
             RpcError::ResourceExhausted => "the message is larger than the gate takes",
             RpcError::Compressed => "the message is compressed",
@@ -287,7 +328,7 @@ impl<C: Checks> Call<C> {
         };
         let decided = self.undecided(Denial::because(Reason::MalformedCheck, detail));
         self.record(&decided.decision, decided.cache, &*decided.observer, None);
-        grpc::error(error)
+        Answer::Error(error)
     }
 
     /// Encodes an answer and records it.

@@ -152,10 +152,10 @@ pub(super) fn verify_as(
         leeway: LEEWAY,
         now: NOW,
     };
-    let unverified = Unverified::parse(token).map_err(Refusal::Malformed)?;
-    let verified = verify(&unverified, keys, &expect);
+    let parsed = || Unverified::parse(token).map_err(Refusal::Malformed);
+    let verified = verify(&mut parsed()?, keys, &expect);
     // The two steps apart come to the same, but for a token of an unknown key: `verify` says if it is dead anyway.
-    let apart = signed(unverified, keys, algorithms).and_then(|signed| signed.judge(&expect));
+    let apart = signed(parsed()?, keys, algorithms).and_then(|signed| signed.judge(&expect));
     match (&verified, &apart) {
         (Ok(one), Ok(other)) => assert_eq!(one.get().map, other.get().map, "{token}"),
         (Err(_), Err(VerifyError::UnknownKid)) => {}

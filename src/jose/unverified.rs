@@ -62,7 +62,8 @@ impl<'a> Unverified<'a> {
         &self.claims
     }
 
-    pub(crate) fn into_claims_unverified(self) -> Map<String, Value> {
-        self.claims
+    /// The claims themselves, for whoever has verified them: a copy would cost as much as the reading did.
+    pub(crate) fn take_claims(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.claims)
     }
 }

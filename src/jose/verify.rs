@@ -166,19 +166,25 @@ impl VerifyError {
     }
 }
 
-/// Verifies a token and gives its claims.
+/// Verifies a token and gives its claims. They are taken out of the token: after a success it has none, and no key and no
+/// expectation would be met by it again.
 ///
 /// # Errors
 /// [`VerifyError`]; [`VerifyError::UnknownKid`] alone is worth a fetch of newer keys.
 pub fn verify(
-    token: &Unverified<'_>,
+    token: &mut Unverified<'_>,
     keys: &KeySet,
     expect: &Expectations<'_>,
 ) -> Result<Verified<Claims>, VerifyError> {
-    let claims = |kid: Option<Kid>| check_claims(token.claims_unverified(), token.typ(), expect, kid);
+    let checked = |token: &Unverified<'_>| check_claims(token.claims_unverified(), token.typ(), expect);
     match signer(token.compact(), keys, expect.algorithms) {
-        Ok(key) => claims(key.kid().cloned()).map(Verified),
-        Err(VerifyError::UnknownKid) => Err(claims(None).err().unwrap_or(VerifyError::UnknownKid)),
+        Ok(key) => {
+            let mut claims = checked(token)?;
+            claims.kid = key.kid().cloned();
+            claims.map = token.take_claims();
+            Ok(Verified(claims))
+        }
+        Err(VerifyError::UnknownKid) => Err(checked(token).err().unwrap_or(VerifyError::UnknownKid)),
         Err(refusal) => Err(refusal),
     }
 }
@@ -197,12 +203,12 @@ pub struct Signed {
 ///
 /// # Errors
 /// [`VerifyError`] of the first two checks of this module.
-pub fn signed(token: Unverified<'_>, keys: &KeySet, algorithms: &[Algorithm]) -> Result<Signed, VerifyError> {
+pub fn signed(mut token: Unverified<'_>, keys: &KeySet, algorithms: &[Algorithm]) -> Result<Signed, VerifyError> {
     let kid = signer(token.compact(), keys, algorithms)?.kid().cloned();
     Ok(Signed {
         typ: token.typ().map(str::to_owned),
         algorithm: token.algorithm(),
-        claims: token.into_claims_unverified(),
+        claims: token.take_claims(),
         kid,
     })
 }
@@ -216,7 +222,10 @@ impl Signed {
         if !expect.algorithms.contains(&self.algorithm) {
             return Err(VerifyError::Algorithm);
         }
-        check_claims(&self.claims, self.typ.as_deref(), expect, self.kid.clone()).map(Verified)
+        let mut claims = check_claims(&self.claims, self.typ.as_deref(), expect)?;
+        claims.kid.clone_from(&self.kid);
+        claims.map = self.claims.clone();
+        Ok(Verified(claims))
     }
 }
 
@@ -260,11 +269,11 @@ fn signer<'k>(
     Ok(key)
 }
 
+/// What the claims say, without the claims themselves and the key.
 fn check_claims(
     claims: &Map<String, Value>,
     typ: Option<&str>,
     expect: &Expectations<'_>,
-    kid: Option<Kid>,
 ) -> Result<Claims, VerifyError> {
     if !expect.token_types.accept(typ, claims) {
         return Err(VerifyError::TokenType);
@@ -290,14 +299,14 @@ fn check_claims(
         return Err(VerifyError::IssuedInFuture);
     }
     Ok(Claims {
-        kid,
+        kid: None,
         issuer: expect.issuer.clone(),
         subject: identifier(claims, "sub", Subject::parse)?,
         jti: identifier(claims, "jti", Jti::parse)?,
         issued_at,
         not_before,
         expires_at,
-        map: claims.clone(),
+        map: Map::new(),
     })
 }
 

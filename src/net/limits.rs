@@ -1,4 +1,4 @@
-//! Every bound on a connection, in one place, and the serving of one connection within them.
+//! Every bound on a connection, in one place, and the serving of one web connection within them.
 //!
 //! | attack | bound |
 //! |---|---|
@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::certificate::ClientCertificate;
@@ -90,15 +91,9 @@ pub enum Protocol {
     Web,
 }
 
-/// Serves one connection until it ends or is ended.
-pub async fn serve<S, B>(
-    stream: Stream,
-    tls: Option<&Tls>,
-    protocol: Protocol,
-    limits: &Limits,
-    stop: &Stop,
-    service: S,
-) where
+/// Serves one web connection until it ends or is ended. The one of gRPC is `envoy::connection`.
+pub async fn serve<S, B>(stream: Stream, tls: Option<&Tls>, limits: &Limits, stop: &Stop, service: S)
+where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -107,32 +102,42 @@ pub async fn serve<S, B>(
     B::Error: Into<BoxError>,
 {
     let Some(tls) = tls else {
-        return serve_io(stream, protocol, limits, stop, service).await;
+        return serve_io(stream, limits, stop, service).await;
     };
+    let Some((stream, certificate)) = handshake(stream, tls, limits, stop).await else {
+        return;
+    };
+    match certificate {
+        Some(certificate) => {
+            let service = WithCertificate { service, certificate };
+            serve_io(stream, limits, stop, service).await;
+        }
+        None => serve_io(stream, limits, stop, service).await,
+    }
+}
+
+/// The TLS handshake of one connection, within its time, and the certificate that the peer has shown in it.
+pub async fn handshake(
+    stream: Stream,
+    tls: &Tls,
+    limits: &Limits,
+    stop: &Stop,
+) -> Option<(TlsStream<Stream>, Option<ClientCertificate>)> {
     let ready = tls.ready();
     let accept = tokio::time::timeout(limits.first_bytes, ready.acceptor().accept(stream));
     let handshake = tokio::select! {
-        () = stop.soft.cancelled() => return,
+        () = stop.soft.cancelled() => return None,
         handshake = accept => handshake,
     };
     match handshake {
         Ok(Ok(stream)) => {
-            // Envoy's own certificate is no matter of the service that it asks: the handshake has judged it.
-            let certificate = match protocol {
-                Protocol::Web => ready.peer_certificate(stream.get_ref().1),
-                Protocol::Grpc => None,
-            };
-            match certificate {
-                Some(certificate) => {
-                    let service = WithCertificate { service, certificate };
-                    serve_io(stream, protocol, limits, stop, service).await;
-                }
-                None => serve_io(stream, protocol, limits, stop, service).await,
-            }
+            let certificate = ready.peer_certificate(stream.get_ref().1);
+            return Some((stream, certificate));
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
+    None
 }
 
 /// A service that finds the certificate of the connection with each request.
@@ -154,7 +159,7 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithCertifica
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve_io<I, S, B>(io: I, protocol: Protocol, limits: &Limits, stop: &Stop, service: S)
+async fn serve_io<I, S, B>(io: I, limits: &Limits, stop: &Stop, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -164,7 +169,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let builder = builder(protocol, limits);
+    let builder = builder(limits);
     let io = TokioIo::new(FirstBytes::within(limits.first_bytes, io));
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
@@ -185,11 +190,8 @@ fn note(ended: Result<(), BoxError>) {
     }
 }
 
-fn builder(protocol: Protocol, limits: &Limits) -> Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    if protocol == Protocol::Grpc {
-        builder = builder.http2_only();
-    }
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -198,7 +200,6 @@ fn builder(protocol: Protocol, limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .auto_date_header(protocol == Protocol::Web)
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(limits.header_list_bytes_max)
         .max_pending_accept_reset_streams(limits.pending_resets_max)
@@ -214,8 +215,8 @@ fn builder(protocol: Protocol, limits: &Limits) -> Builder<TokioExecutor> {
 /// A request's line and headers, over HTTP/1.1.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// Ends a connection whose first bytes do not come: hyper watches over a connection only once HTTP has begun.
-struct FirstBytes<I> {
+/// Ends a connection whose first bytes do not come: HTTP's own code watches over a connection only once HTTP has begun.
+pub(crate) struct FirstBytes<I> {
     io: I,
     left: usize,
     /// Gone once the first bytes have come.
@@ -226,7 +227,7 @@ struct FirstBytes<I> {
 const PREFACE_BYTES: usize = 24;
 
 impl<I> FirstBytes<I> {
-    fn within(time: Duration, io: I) -> Self {
+    pub(crate) fn within(time: Duration, io: I) -> Self {
         Self {
             io,
             left: PREFACE_BYTES,
@@ -297,7 +298,7 @@ mod tests {
             let service = hyper::service::service_fn(|_| async {
                 Ok::<_, BoxError>(Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
             });
-            serve_io(io, Protocol::Grpc, &limits, &Stop::default(), service).await;
+            serve_io(io, &limits, &Stop::default(), service).await;
         }
     }
 }

@@ -4,20 +4,23 @@
 //! them for hours, one for each of its own threads: a shared port would let the kernel's hash put two of them on one
 //! thread and leave another idle.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::service::Service;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::net::limits::{self, Limits, Protocol, Stop};
-use crate::net::listen::{Accepted, Handoff};
+use crate::net::limits::{Limits, Stop};
+use crate::net::listen::{Accepted, Handoff, Stream};
 use crate::net::tls::Tls;
+
+/// What a thread does with a connection.
+pub trait Serve: Clone + Send + 'static {
+    /// Serves one connection until it ends or is ended.
+    fn serve(self, stream: Stream, settings: WorkerSettings) -> impl Future<Output = ()> + Send;
+}
 
 /// The threads.
 #[derive(Debug)]
@@ -62,15 +65,7 @@ impl Workers {
     ///
     /// # Errors
     /// When the operating system gives no thread or no runtime.
-    pub fn start<S, B>(settings: &WorkerSettings, mut service: impl FnMut(usize) -> S) -> io::Result<Self>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub fn start<S: Serve>(settings: &WorkerSettings, mut service: impl FnMut(usize) -> S) -> io::Result<Self> {
         let start_one = |index| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (connections, mut handed) = mpsc::unbounded_channel::<(Handoff, Seat)>();
@@ -85,9 +80,7 @@ impl Workers {
                             tracker.spawn(async move {
                                 let _seat = seat;
                                 let Ok(stream) = handoff.resume() else { return };
-                                let tls = settings.tls.as_deref();
-                                limits::serve(stream, tls, Protocol::Grpc, &settings.limits, &settings.stop, service)
-                                    .await;
+                                service.serve(stream, settings).await;
                             });
                         }
                         // Whoever started the threads is gone: what is under way ends first.

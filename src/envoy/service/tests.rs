@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,6 +18,7 @@ use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest,
 use crate::envoy::server::{CHECK_PATH, ExtAuthz};
 use crate::model::event::RouteIndex;
 use crate::model::id::{ApiName, RouteName};
+use crate::net::limits::{Limits, Stop};
 use crate::policy::decision::{Permit, RouteRef};
 
 /// What was recorded: decision id, outcome, detail, path, traceparent.
@@ -70,7 +71,7 @@ fn allow() -> Decision {
 impl Checks for Scripted {
     type Lookup = &'static str;
 
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<&'static str> {
+    fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<&'static str> {
         let decision = match facts.path() {
             "/panic" => panic!("by script"),
             "/wait" if self.helped.load(Ordering::SeqCst) == 0 => return Step::Wait("helps"),
@@ -161,10 +162,7 @@ impl World {
         let health = HealthReporter::new();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let served = ExtAuthz::new(service.clone(), health.clone());
-        tokio::spawn(
-            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(theirs), served),
-        );
+        tokio::spawn(async move { served.serve_plain(theirs, &Limits::default(), &Stop::default()).await });
         let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
             .await
             .expect("handshake");
@@ -475,7 +473,7 @@ fn the_callers_time_is_kept_with_a_margin_and_ours_is_the_limit() {
         if !timeout.is_empty() {
             metadata.insert("grpc-timeout", HeaderValue::from_static(timeout));
         }
-        let call = Call::begin(service.clone(), &metadata);
+        let call = service.begin(&metadata, service.arrival());
         assert_eq!(call.budget, Duration::from_millis(budget), "{timeout}");
     }
 }

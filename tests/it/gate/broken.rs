@@ -7,13 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use scopegate::clock::{Clock, SystemClock};
+use scopegate::clock::{Clock, Now, SystemClock};
 use scopegate::envoy::server::ExtAuthz;
 use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
 use scopegate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Unobserved};
 use scopegate::model::reason::Reason;
+use scopegate::net::limits::{Limits, Stop};
 use scopegate::policy::decision::{Decision, Denial};
 use scopegate::policy::facts::RequestFacts;
 use serde_json::json;
@@ -52,7 +51,7 @@ impl CheckObserver for PanickingObserver {
 impl Checks for BrokenChecks {
     type Lookup = ();
 
-    fn check(&self, _facts: &RequestFacts<'_>) -> Step<()> {
+    fn check(&self, _facts: &RequestFacts<'_>, _: Now) -> Step<()> {
         match self.0 {
             Fault::CheckPanics => panic!("on purpose: the check"),
             Fault::ObserverPanics => Step::Decided(Decided {
@@ -101,8 +100,7 @@ impl BrokenGate {
             while let Ok((stream, _)) = listener.accept().await {
                 let services = services.clone();
                 tokio::spawn(async move {
-                    let builder = auto::Builder::new(TokioExecutor::new()).http2_only();
-                    let _ = builder.serve_connection(TokioIo::new(stream), services).await;
+                    services.serve_plain(stream, &Limits::default(), &Stop::default()).await;
                 });
             }
         });

@@ -1,0 +1,266 @@
+use std::sync::Arc;
+
+use h2::client::{Connection as ClientConnection, SendRequest};
+use http::{HeaderMap, Request, StatusCode};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tonic_health::server::HealthReporter;
+
+use super::*;
+use crate::clock::{Now, SystemClock};
+use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as PbRequest};
+use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use crate::envoy::server::CHECK_PATH;
+use crate::envoy::service::{CheckService, CheckSettings, Decided, Step};
+use crate::model::event::{CacheOutcome, CheckObserver, Unobserved};
+use crate::model::reason::Reason;
+use crate::policy::decision::{Decision, Denial};
+use crate::policy::facts::RequestFacts;
+
+/// Denies everything; a check of `/wait` first waits until it is released.
+#[derive(Default)]
+struct Denying {
+    release: Arc<Notify>,
+    released: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Checks for Denying {
+    type Lookup = ();
+
+    fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<()> {
+        if facts.path() == "/wait" && !self.released.load(std::sync::atomic::Ordering::SeqCst) {
+            return Step::Wait(());
+        }
+        Step::Decided(Decided {
+            decision: Decision::Deny(Denial::new(Reason::NoRoute)),
+            cache: CacheOutcome::Unused,
+            observer: Arc::new(Unobserved),
+        })
+    }
+
+    fn finish(&self, (): ()) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (release, released) = (self.release.clone(), self.released.clone());
+        Box::pin(async move {
+            release.notified().await;
+            released.store(true, std::sync::atomic::Ordering::SeqCst);
+        })
+    }
+
+    fn observer(&self) -> Arc<dyn CheckObserver> {
+        Arc::new(Unobserved)
+    }
+}
+
+struct World {
+    gate: Arc<Denying>,
+    stop: Stop,
+    served: tokio::task::JoinHandle<()>,
+}
+
+/// A connection that is served, and the peer's end of it.
+fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
+    let gate = Arc::new(Denying::default());
+    let settings = CheckSettings {
+        deadline,
+        ..CheckSettings::default()
+    };
+    let clock = Arc::new(SystemClock::start());
+    let check = CheckService::new(gate.clone(), clock, settings, Handle::current());
+    let service = ExtAuthz::new(check, HealthReporter::new());
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let stop = Stop::default();
+    let stopped = stop.clone();
+    let served = tokio::spawn(async move { serve(theirs, &service, &limits, &stopped).await });
+    (World { gate, stop, served }, ours)
+}
+
+fn serve_patiently() -> (World, DuplexStream) {
+    serve_with(Limits::default(), Duration::from_secs(30))
+}
+
+async fn client(io: DuplexStream) -> SendRequest<Bytes> {
+    let (client, connection): (_, ClientConnection<_, Bytes>) = h2::client::handshake(io).await.expect("handshake");
+    tokio::spawn(connection);
+    client
+}
+
+fn message(path: &str) -> Bytes {
+    let http = HttpRequest {
+        method: "GET".into(),
+        host: "api.bank.example".into(),
+        path: path.into(),
+        ..HttpRequest::default()
+    };
+    let check = CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(PbRequest {
+                http: Some(http),
+                time: None,
+            }),
+            ..AttributeContext::default()
+        }),
+    };
+    let mut buffer = grpc::buffer(0);
+    buffer.extend_from_slice(&check.encode_to_vec());
+    grpc::frame(buffer)
+}
+
+fn post() -> Request<()> {
+    Request::post(format!("http://gate{CHECK_PATH}"))
+        .header("content-type", "application/grpc")
+        .body(())
+        .expect("valid")
+}
+
+/// Sends a call in as many DATA frames as there are parts.
+fn begin(client: &mut SendRequest<Bytes>, parts: &[Bytes]) -> h2::client::ResponseFuture {
+    let (answer, mut stream) = client.send_request(post(), false).expect("sent");
+    for (place, part) in parts.iter().enumerate() {
+        stream.send_data(part.clone(), place + 1 == parts.len()).expect("sent");
+    }
+    answer
+}
+
+/// What a call was answered with: the reason of the denial.
+async fn reason(answer: h2::client::ResponseFuture) -> String {
+    let response = answer.await.expect("answers");
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    let mut bytes = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data.expect("a whole answer");
+        body.flow_control().release_capacity(data.len()).expect("room");
+        bytes.extend_from_slice(&data);
+    }
+    let trailers: HeaderMap = body.trailers().await.expect("ends well").expect("trailers");
+    assert_eq!(trailers["grpc-status"], "0");
+    let answer = CheckResponse::decode(&bytes[grpc::PREFIX_BYTES..]).expect("decodes");
+    answer.status.expect("a status").message
+}
+
+#[tokio::test]
+async fn attack_e07_a_peer_that_says_nothing_or_half_a_preface_is_let_go() {
+    for said in [&b""[..], b"PRI *"] {
+        let limits = Limits {
+            first_bytes: Duration::from_millis(20),
+            ..Limits::default()
+        };
+        let (world, mut peer) = serve_with(limits, Duration::from_secs(1));
+        peer.write_all(said).await.expect("writes");
+        world.served.await.expect("ends by itself, or hangs");
+    }
+}
+
+#[tokio::test]
+async fn attack_e07_a_peer_that_answers_no_ping_is_let_go_and_one_that_does_stays() {
+    let limits = Limits {
+        ping_interval: Duration::from_millis(20),
+        ping_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let (silent, mut peer) = serve_with(limits.clone(), Duration::from_secs(1));
+    // The preface and empty SETTINGS, and then nothing any more: not even an answer to a ping.
+    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .expect("writes");
+    silent.served.await.expect("ends by itself, or hangs");
+    let mut said = Vec::new();
+    peer.read_to_end(&mut said).await.expect("reads");
+    assert!(
+        said.windows(9).any(|frame| frame[..5] == [0, 0, 8, 6, 0]),
+        "it was asked"
+    );
+
+    let (world, peer) = serve_with(limits, Duration::from_secs(1));
+    let mut client = client(peer).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!world.served.is_finished());
+    assert_eq!(reason(begin(&mut client, &[message("/")])).await, "no_route");
+}
+
+#[tokio::test]
+async fn edge_o02_nothing_waits_behind_a_call_that_has_to_wait() {
+    let (world, peer) = serve_patiently();
+    let mut client = client(peer).await;
+    let waiting = begin(&mut client, &[message("/wait")]);
+    let others: Vec<_> = (0..100).map(|_| begin(&mut client, &[message("/")])).collect();
+    for other in others {
+        assert_eq!(reason(other).await, "no_route");
+    }
+    world.gate.release.notify_one();
+    assert_eq!(reason(waiting).await, "no_route");
+}
+
+#[tokio::test]
+async fn edge_o01_a_message_in_many_frames_and_late_ones_is_one_message() {
+    let (_world, peer) = serve_patiently();
+    let mut client = client(peer).await;
+    let whole = message("/a/long/enough/path");
+    for cuts in [vec![1], vec![5], vec![3, 7, 20], (1..whole.len()).collect()] {
+        let (mut parts, mut rest) = (Vec::new(), whole.clone());
+        let mut taken = 0;
+        for cut in cuts {
+            parts.push(rest.split_to(cut - taken));
+            taken = cut;
+        }
+        parts.push(rest);
+        assert_eq!(reason(begin(&mut client, &parts)).await, "no_route");
+        // The same with a pause before the last part, and with an end of its own.
+        let (answer, mut stream) = client.send_request(post(), false).expect("sent");
+        for part in parts {
+            tokio::task::yield_now().await;
+            stream.send_data(part, false).expect("sent");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        stream.send_data(Bytes::new(), true).expect("sent");
+        assert_eq!(reason(answer).await, "no_route");
+    }
+}
+
+#[tokio::test]
+async fn attack_d04_edge_e24_a_message_that_does_not_come_is_denied_in_time() {
+    let (_world, peer) = serve_with(Limits::default(), Duration::from_millis(30));
+    let mut client = client(peer).await;
+    let (answer, mut stream) = client.send_request(post(), false).expect("sent");
+    stream.send_data(message("/").slice(..10), false).expect("sent");
+    assert_eq!(reason(answer).await, "timeout");
+}
+
+#[tokio::test]
+async fn a_soft_stop_lets_calls_end_and_a_hard_one_does_not() {
+    let (world, peer) = serve_patiently();
+    let mut client_one = client(peer).await;
+    let waiting = begin(&mut client_one, &[message("/wait")]);
+    // Answered: so the one before it is under way.
+    assert_eq!(reason(begin(&mut client_one, &[message("/")])).await, "no_route");
+    world.stop.soft.cancel();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!world.served.is_finished(), "a call is under way");
+    world.gate.release.notify_one();
+    assert_eq!(reason(waiting).await, "no_route");
+    drop(client_one);
+    world.served.await.expect("ends");
+
+    let (world, peer) = serve_patiently();
+    let mut client_two = client(peer).await;
+    let waiting = begin(&mut client_two, &[message("/wait")]);
+    assert_eq!(reason(begin(&mut client_two, &[message("/")])).await, "no_route");
+    world.stop.hard.cancel();
+    world.served.await.expect("ends");
+    assert!(waiting.await.is_err(), "it was cut");
+}
+
+#[tokio::test]
+async fn edge_o04_a_watch_of_health_is_told_of_each_change() {
+    let (_world, peer) = serve_patiently();
+    let mut client = client(peer).await;
+    let mut request = post();
+    *request.uri_mut() = "http://gate/grpc.health.v1.Health/Watch".parse().expect("valid");
+    let (answer, mut stream) = client.send_request(request, false).expect("sent");
+    stream.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).expect("sent");
+    let mut body = answer.await.expect("answers").into_body();
+    let first = body.data().await.expect("a message").expect("whole");
+    assert_eq!(&first[..], b"\0\0\0\0\x02\x08\x01", "SERVING, and the stream goes on");
+}
