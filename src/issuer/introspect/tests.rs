@@ -219,6 +219,13 @@ async fn case_112_a_token_of_a_client_that_is_gone_or_inactive_is_inactive() {
 
 #[tokio::test]
 async fn a_token_that_was_asked_about_lives_and_dies_with_the_keys_and_the_server() {
+    let bank = || {
+        let mut declaration = quick_bank();
+        let mut gateway = client("gateway", ClientKind::Service, &["client_credentials"]);
+        gateway.options.audiences = texts(&["*"]);
+        declaration.clients.push(gateway);
+        declaration
+    };
     let test = TestIssuer::with(bank()).await;
     let token = minted(&test).await;
     let is_active = async |token: &str| asked(&test, "gateway", token).await["active"].clone();
