@@ -224,7 +224,7 @@ impl Signed {
         }
         let mut claims = check_claims(&self.claims, self.typ.as_deref(), expect)?;
         claims.kid.clone_from(&self.kid);
-        claims.map = self.claims.clone();
+        claims.map.clone_from(&self.claims);
         Ok(Verified(claims))
     }
 }
