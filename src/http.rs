@@ -15,10 +15,10 @@
 //!
 //! The listener `admin` has the management API (`admin`) and the endpoints of the management authorization server.
 //!
-//! Layers, from the outside, each with its reason:
-//! 1. `guard::headers`: whatever answers, also a failure of the layers below, has the security headers;
-//! 2. `guard::run`: at most so many requests at once, each with a deadline, in a task of its own: a
-//!    panic is a 500, and a client that hangs up does not stop a revocation half-way.
+//! Around everything stands `guard::run`, which from the outside does this, each with its reason:
+//! 1. whatever answers, also a failure of what follows, has the security headers;
+//! 2. at most so many requests at once, each with a deadline and to its end: a panic is a 500, and a client that hangs
+//!    up does not stop a revocation half-way.
 //!
 //! Around the endpoints of a server stands `cors`: which web pages may read their answers.
 //!
@@ -41,7 +41,7 @@ mod userinfo;
 
 use std::sync::Arc;
 
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
@@ -89,9 +89,7 @@ pub fn admin_router(issuer: Arc<Issuer>, limits: Limits) -> Router {
 }
 
 fn guarded(router: Router, limits: Limits) -> Router {
-    router
-        .layer(from_fn_with_state(guard::Guard::new(limits), guard::run))
-        .layer(from_fn(guard::headers))
+    router.layer(from_fn_with_state(guard::Guard::new(limits), guard::run))
 }
 
 /// The endpoints of every authorization server that is declared or administered.

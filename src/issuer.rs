@@ -41,6 +41,7 @@ pub mod registered;
 mod revoke;
 mod secrets;
 pub mod settings;
+mod signed;
 mod signing;
 mod tend;
 mod undeclared;
@@ -117,6 +118,7 @@ pub struct Issuer {
     followed: Followed,
     /// Who is told of each new snapshot.
     listener: OnceLock<Listener>,
+    signed: signed::SignedTokens,
 }
 
 /// What is called whenever something else is in force: on the runtime, so it must not block for long.
@@ -255,6 +257,7 @@ impl Issuer {
             passwords: passwords::Passwords::default(),
             followed,
             listener: OnceLock::new(),
+            signed: signed::SignedTokens::new(),
         });
         issuer.reload(settings).await?;
         Ok(issuer)

@@ -27,6 +27,7 @@ mod crypto;
 mod curves;
 mod drive;
 mod figures;
+mod issuer;
 mod load;
 mod process;
 mod servers;
@@ -75,6 +76,16 @@ const PARTS: &[Part] = &[
         name: "check",
         figures: check::FIGURES,
         run: check::run,
+    },
+    Part {
+        name: "issuer",
+        figures: issuer::FIGURES,
+        run: issuer::run,
+    },
+    Part {
+        name: "issuer-growth",
+        figures: &[],
+        run: issuer::growth,
     },
     Part {
         name: "cold",

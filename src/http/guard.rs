@@ -1,12 +1,16 @@
 //! What stands around every endpoint.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::http::reply;
@@ -53,21 +57,31 @@ impl Guard {
     }
 }
 
-/// Runs a request in a task of its own, within the limits.
-pub(super) async fn run(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+/// What stands around every endpoint, in one layer: each costs a request a few allocations.
+pub(super) async fn run(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let mut response = within_limits(guard, request, next).await;
+    add_headers(&mut response);
+    response
+}
+
+/// Runs a request within the limits, to its end whatever becomes of the client.
+///
+/// It runs in the task of its connection, which costs no other thread a wake-up. What has to have a task of its own gets
+/// one when the need is there ([`ToItsEnd`]): the client hangs up, or the deadline passes.
+async fn within_limits(guard: Guard, mut request: Request, next: Next) -> Response {
     let Ok(permit) = Arc::clone(&guard.permits).try_acquire_owned() else {
         return reply::unavailable("too many requests at once");
     };
     request.extensions_mut().insert(guard.body_timeout);
     // The permit goes with the work: work that outlives its deadline still counts.
-    let work = tokio::spawn(async move {
+    let work = ToItsEnd::of(async move {
         let response = next.run(request).await;
         drop(permit);
         response
     });
     match tokio::time::timeout(guard.timeout, work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_panic)) => {
+        Ok(Err(Panicked)) => {
             tracing::error!("a request of the issuer panicked");
             reply::internal()
         }
@@ -75,9 +89,62 @@ pub(super) async fn run(State(guard): State<Guard>, mut request: Request, next: 
     }
 }
 
+/// Work that is done whole: where nobody waits for it any more, it goes on in a task of its own. A panic is an outcome.
+struct ToItsEnd<T: 'static> {
+    /// Gone once it has ended.
+    work: Option<Work<T>>,
+    has_begun: bool,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The work panicked; the hook has said where.
+struct Panicked;
+
+impl<T> ToItsEnd<T> {
+    fn of(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            work: Some(Box::pin(work)),
+            has_begun: false,
+        }
+    }
+}
+
+impl<T> Future for ToItsEnd<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.has_begun = true;
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(Err(Panicked));
+        };
+        // What the work shares with others is behind locks that a panic does not poison, as it was in a task.
+        let polled = match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(outcome)) => Ok(outcome),
+            Err(_) => Err(Panicked),
+        };
+        self.work = None;
+        Poll::Ready(polled)
+    }
+}
+
+impl<T> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        // Outside of a runtime nothing can go on: the process is ending.
+        if self.has_begun
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                work.await;
+            });
+        }
+    }
+}
+
 /// Headers that every response has.
-pub(super) async fn headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn add_headers(response: &mut Response) {
     let headers = response.headers_mut();
     let always: [(HeaderName, &'static str); 5] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -89,6 +156,7 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
         ),
         (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
     ];
+    headers.reserve(always.len() + 1);
     for (name, value) in always {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -101,5 +169,4 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    response
 }

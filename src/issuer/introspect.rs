@@ -70,7 +70,7 @@ async fn answer(
         Some(token) => refresh_token(issuer, endpoint, caller.client(), &token).await?,
         None => living::access_token(issuer, snapshot, endpoint, token)
             .filter(|token| may_know(caller.client(), token))
-            .map(|token| describe(&token)),
+            .map(describe),
     };
     let document = Value::Object(known.unwrap_or_else(inactive));
     if !request.accept.is_some_and(wants_jwt) {
@@ -101,12 +101,13 @@ fn may_know(caller: &Client, token: &LivingToken) -> bool {
 }
 
 /// Every claim of the token, under the names of RFC 7662 section 2.2 whatever its profile.
-fn describe(token: &LivingToken) -> Map<String, Value> {
-    let mut document = token.claims().map.clone();
+fn describe(token: LivingToken) -> Map<String, Value> {
+    let (scope, client) = (token.scope(), token.client().clone());
+    let mut document = token.into_claims().map;
     let is_dpop = document.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
     document.insert("active".to_owned(), json!(true));
-    document.insert("scope".to_owned(), json!(token.scope()));
-    document.insert("client_id".to_owned(), json!(token.client().as_str()));
+    document.insert("scope".to_owned(), json!(scope));
+    document.insert("client_id".to_owned(), json!(client.as_str()));
     let token_type = if is_dpop { "DPoP" } else { "Bearer" };
     document.insert("token_type".to_owned(), json!(token_type));
     document

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::issuer::{Endpoint, Issuer, Snapshot};
 use crate::jose::sign::SigningKey;
-use crate::jose::unverified::Unverified;
-use crate::jose::verify::{Claims, Expectations, TokenTypes, verify};
+use crate::jose::verify::{Claims, Expectations, Signed, TokenTypes};
 use crate::model::id::ClientId;
 use crate::oauth::token::ACCESS_TOKEN_TYPE;
 use crate::revocation::{CLOCKS_APART_MAX, Life};
@@ -25,6 +24,11 @@ impl LivingToken {
     /// Its claims.
     pub(super) fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Its claims, without the proof.
+    pub(super) fn into_claims(self) -> Claims {
+        self.claims
     }
 
     /// The client that it was issued to.
@@ -61,7 +65,6 @@ pub(super) fn access_token(
     endpoint: &Endpoint,
     token: &str,
 ) -> Option<LivingToken> {
-    let mut unverified = Unverified::parse(token).ok()?;
     let now = issuer.services.clock.now();
     let expectations = Expectations {
         issuer: &endpoint.issuer,
@@ -71,8 +74,11 @@ pub(super) fn access_token(
         leeway: CLOCKS_APART_MAX,
         now,
     };
-    let claims = verify(&mut unverified, &endpoint.keys.live().load(), &expectations)
-        .ok()?
+    let (server, keys) = (&endpoint.server.id, endpoint.keys.live());
+    let judge = |signed: &Signed| signed.judge(&expectations).ok();
+    let claims = issuer
+        .signed
+        .find(server, &keys, expectations.algorithms, token, judge)?
         .into_inner();
     // The leeway is for a token that another node has minted just now; what has expired here has expired.
     if now >= claims.expires_at {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::entropy;
 use crate::issuer::people::Person;
 use crate::issuer::{Endpoint, Issuer};
-use crate::model::id::Jti;
+use crate::model::id::{ClientId, GrantId, Jti, Kid, Subject};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
@@ -43,6 +43,19 @@ pub struct TokenAnswer {
     pub binding: Option<KeyBinding>,
     /// The nonce for the next DPoP proof, where the server asks for one.
     pub dpop_nonce: Option<String>,
+    /// What of the access token a revocation may speak of.
+    pub(super) minted: Minted,
+}
+
+/// What of an access token a revocation may speak of: as its claims say it, without reading them again.
+#[derive(Debug)]
+pub(super) struct Minted {
+    pub(super) id: Jti,
+    pub(super) session: Option<GrantId>,
+    pub(super) subject: Subject,
+    pub(super) client: ClientId,
+    pub(super) kid: Kid,
+    pub(super) issued_at: Timestamp,
 }
 
 impl TokenAnswer {
@@ -142,7 +155,8 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
         issued_at: request.issued_at,
         id: &id,
     };
-    let claims = minting::access_token(&minting)?;
+    let subject = minting.subject()?;
+    let claims = minting::access_token(&minting, &subject)?;
     let signer = endpoint
         .keys
         .signer()
@@ -179,6 +193,14 @@ pub(super) fn mint(issuer: &Issuer, endpoint: &Endpoint, request: &MintRequest<'
         issued_token_type: None,
         binding: request.binding,
         dpop_nonce: None,
+        minted: Minted {
+            session: request.session.map(|session| session.id.clone()),
+            subject,
+            client: request.client.id.clone(),
+            kid: signer.kid().clone(),
+            issued_at: request.issued_at,
+            id,
+        },
     })
 }
 

@@ -99,8 +99,9 @@ pub(super) async fn by_id(issuer: &Issuer, snapshot: &Snapshot, id: &UserId) -> 
     if let Some(user) = snapshot.model.users.get(id.as_str()) {
         return Person::of_file(user).map(Some);
     }
-    let user = issuer.services.store.store.user(id).await;
-    with_groups(issuer, user.map_err(OAuthError::internal)?).await
+    let person = issuer.services.store.store.person(id).await;
+    let person = person.map_err(OAuthError::internal)?;
+    Ok(person.map(|(user, groups)| Person::of_directory(user, groups)))
 }
 
 async fn with_groups(issuer: &Issuer, user: Option<UserRecord>) -> Result<Option<Person>, OAuthError> {

@@ -215,7 +215,7 @@ fn compose(
         issued_at: now,
         id: &id,
     };
-    let access_token = minting::access_token(&minting)?;
+    let access_token = minting::access_token(&minting, &minting.subject()?)?;
     Ok(PreviewToken {
         bytes: signed_bytes(&access_token),
         access_token,

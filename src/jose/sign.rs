@@ -17,6 +17,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::jose::alg::{Algorithm, KeyFamily};
@@ -36,6 +37,14 @@ pub struct SigningKey {
     verifying: VerifyingKey,
     pair: Pair,
     pkcs8: Secret<Vec<u8>>,
+}
+
+/// The protected header.
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'a str,
+    kid: &'a str,
+    typ: &'a str,
 }
 
 enum Pair {
@@ -181,9 +190,14 @@ impl SigningKey {
     /// # Errors
     /// [`SignError::Library`] when the library fails.
     pub fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<Secret<String>, SignError> {
-        let header = json!({"alg": self.algorithm.as_str(), "kid": self.kid.as_str(), "typ": typ});
+        let header = Header {
+            alg: self.algorithm.as_str(),
+            kid: self.kid.as_str(),
+            typ,
+        };
+        let header = serde_json::to_vec(&header).map_err(|_| SignError::Library)?;
         let mut token = String::with_capacity(1024);
-        URL_SAFE_NO_PAD.encode_string(header.to_string(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         let payload = serde_json::to_vec(claims).map_err(|_| SignError::Library)?;
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);

@@ -65,19 +65,28 @@ pub struct TokenUser<'a> {
     pub profile: &'a Map<String, Value>,
 }
 
+impl Minting<'_> {
+    /// Whom the token speaks for: the user, or the client itself.
+    ///
+    /// # Errors
+    /// When a login is no subject.
+    pub fn subject(&self) -> Result<Subject, OAuthError> {
+        let name = self.user.map_or(self.client.id.as_str(), |user| user.login);
+        Subject::parse(name).map_err(OAuthError::internal)
+    }
+}
+
 /// The claim set of the access token.
 ///
 /// # Errors
 /// When a claim has no value: there is no half token (case 106).
-pub fn access_token(minting: &Minting<'_>) -> Result<Map<String, Value>, OAuthError> {
+pub fn access_token(minting: &Minting<'_>, subject: &Subject) -> Result<Map<String, Value>, OAuthError> {
     let custom = custom_claims(minting, ClaimPlace::AccessToken)?;
-    let subject = Subject::parse(minting.user.map_or(minting.client.id.as_str(), |user| user.login))
-        .map_err(OAuthError::internal)?;
     let token = AccessToken {
         profile: minting.server.profile,
         issuer: minting.issuer,
         audiences: minting.audiences,
-        subject: &subject,
+        subject,
         user: minting.user.map(|user| user.id),
         client: &minting.client.id,
         scopes: minting.scopes,

@@ -278,6 +278,9 @@ fn basic(header: &[u8]) -> Option<(ClientId, Secret<String>)> {
 /// One form value: `+` is a space, `%` has two hexadecimal digits after it, the result is UTF-8
 /// without NUL.
 fn form_decode(text: &str) -> Option<String> {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%' | 0)) {
+        return Some(text.to_owned());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -36,6 +36,17 @@ pub trait DirectoryStore: Send + Sync {
     /// A user.
     fn user<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<UserRecord>>;
 
+    /// A user, and the groups that it is in, by identifier.
+    fn person<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<(UserRecord, Vec<String>)>> {
+        Box::pin(async move {
+            let Some(user) = self.user(id).await? else {
+                return Ok(None);
+            };
+            let groups = self.groups_of(&user.id).await?;
+            Ok(Some((user, groups)))
+        })
+    }
+
     /// A user by login; the login is compared in lower case, which is how it is kept.
     fn user_by_login<'a>(&'a self, login: &'a str) -> StoreFuture<'a, Option<UserRecord>>;
 

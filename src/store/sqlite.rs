@@ -2,16 +2,19 @@
 //!
 //! - `synchronous=FULL` is what makes an acknowledged change survive a power cut. It costs a sync per commit, so
 //!   changes that wait together share one (`writer`).
+//! - Look-ups that are asked for together share a statement (`look_ups`), and so do refresh tokens that rotate (`rotations`).
 //! - Reads have connections of their own, which cannot write; in the write-ahead log they wait for nobody.
 //! - Statements are constants with bound values (attack F45).
 
 mod audit;
 mod directory;
 mod grants;
+mod look_ups;
 mod nodes;
 mod objects;
 mod one_time;
 mod prune;
+mod rotations;
 mod rows;
 mod writer;
 
@@ -33,6 +36,8 @@ use crate::model::time::Timestamp;
 use crate::oauth::keyring::{KeyRecord, KeyState};
 use crate::revocation::Revocation;
 use crate::store::open::file_error;
+use crate::store::sqlite::look_ups::LookUps;
+use crate::store::sqlite::rotations::Rotations;
 use crate::store::sqlite::rows::seconds;
 use crate::store::sqlite::writer::{Extent, Verdict, Writer};
 use crate::store::{Changed, Cursor, KeyChange, RevocationRow, Store, StoreError, StoreFuture, StoredKey, readable};
@@ -57,7 +62,9 @@ const READERS_MAX: u32 = 4;
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
+    look_ups: LookUps,
     writer: Writer,
+    rotations: Rotations,
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -128,14 +135,17 @@ impl SqliteStore {
     }
 
     async fn with(options: SqliteConnectOptions, connection: SqliteConnection) -> Result<Self, StoreError> {
+        let reading = options.clone().pragma("query_only", "ON");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options.clone().pragma("query_only", "ON"))
+            .connect_with(reading.clone())
             .await?;
         Ok(Self {
             readers,
+            look_ups: LookUps::start(reading),
             writer: Writer::start(options, connection),
+            rotations: Rotations::default(),
         })
     }
 
@@ -154,6 +164,7 @@ impl SqliteStore {
     /// Closes every connection, the writing one last: the log is merged into the database file.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.look_ups.close().await;
         self.writer.close().await;
     }
 

@@ -125,6 +125,13 @@ struct OneLineSink<W>(W);
 
 impl<W: io::Write> io::Write for OneLineSink<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        // Nearly every line is of printable ASCII, and goes out as it is.
+        if let Some((b'\n', line)) = event.split_last()
+            && line.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
         let line = String::from_utf8_lossy(event);
         let line = text::one_line(line.trim_end_matches(['\n', '\r']));
         let mut out = Vec::with_capacity(line.len() + 1);

@@ -216,7 +216,7 @@ async fn more_requests_than_the_limit_are_told_to_come_back() {
 
 #[tokio::test]
 async fn a_panic_is_an_answer_and_the_next_request_is_served() {
-    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     async fn panics() -> &'static str {
         panic!("on purpose")
@@ -225,13 +225,55 @@ async fn a_panic_is_an_answer_and_the_next_request_is_served() {
     let router = Router::new()
         .route("/panic", get(panics))
         .route("/fine", get(|| async { "fine" }))
-        .layer(from_fn_with_state(guard, crate::http::guard::run))
-        .layer(from_fn(crate::http::guard::headers));
+        .layer(from_fn_with_state(guard, crate::http::guard::run));
     assert_eq!(
         fetch(&router, "/panic").await.error(),
         (500, "server_error".to_owned(), "internal".to_owned())
     );
     assert_eq!(fetch(&router, "/fine").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_client_has_begun_is_done_whole_although_it_hangs_up_or_its_time_is_over() {
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    for request_timeout in [Duration::from_millis(5), Duration::from_secs(60)] {
+        let (begun, go_on, done) = (
+            Arc::new(tokio::sync::Notify::new()),
+            Arc::new(tokio::sync::Notify::new()),
+            Arc::new(tokio::sync::Notify::new()),
+        );
+        let slow = {
+            let (begun, go_on, done) = (Arc::clone(&begun), Arc::clone(&go_on), Arc::clone(&done));
+            move || async move {
+                begun.notify_one();
+                go_on.notified().await;
+                done.notify_one();
+            }
+        };
+        let limits = Limits {
+            concurrent_requests_max: 1,
+            request_timeout,
+            ..Limits::default()
+        };
+        let guard = crate::http::guard::Guard::new(limits);
+        let router = Router::new()
+            .route("/slow", get(slow))
+            .layer(from_fn_with_state(guard, crate::http::guard::run));
+        let request = Request::get("/slow").body(Body::empty()).expect("a request");
+        tokio::select! {
+            answer = send(&router, request) => assert_eq!(answer.status, 503),
+            () = async {
+                begun.notified().await;
+                // Longer than the short deadline, and nothing beside the long one.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            } => assert_eq!(request_timeout.as_secs(), 60),
+        }
+        // It still counts.
+        assert_eq!(fetch(&router, "/slow").await.status, 503);
+        go_on.notify_one();
+        done.notified().await;
+    }
 }
 
 #[tokio::test]

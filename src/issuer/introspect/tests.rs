@@ -207,6 +207,7 @@ async fn case_112_case_157_a_token_that_anything_has_killed_is_inactive() {
 async fn case_112_a_token_of_a_client_that_is_gone_or_inactive_is_inactive() {
     let test = TestIssuer::with(bank()).await;
     let token = minted(&test).await;
+    assert_eq!(asked(&test, "gateway", &token).await["active"], true);
     let mut inactive_client = bank();
     inactive_client.clients[2].options.inactive = true;
     test.issuer
@@ -214,6 +215,50 @@ async fn case_112_a_token_of_a_client_that_is_gone_or_inactive_is_inactive() {
         .await
         .expect("taken over");
     assert_eq!(asked(&test, "gateway", &token).await, inactive());
+}
+
+#[tokio::test]
+async fn a_token_that_was_asked_about_lives_and_dies_with_the_keys_and_the_server() {
+    let bank = || {
+        let mut declaration = quick_bank();
+        let mut gateway = client("gateway", ClientKind::Service, &["client_credentials"]);
+        gateway.options.audiences = texts(&["*"]);
+        declaration.clients.push(gateway);
+        declaration
+    };
+    let test = TestIssuer::with(bank()).await;
+    let token = minted(&test).await;
+    let is_active = async |token: &str| asked(&test, "gateway", token).await["active"].clone();
+    assert_eq!(is_active(&token).await, true);
+    // Its key is still there, in another set.
+    test.issuer.rotate_keys("transfers", None).await.expect("rotated");
+    assert_eq!(is_active(&token).await, true);
+    assert_eq!(is_active(&token).await, true);
+    // The server wants another audience: the signature is as good as before, the token is not.
+    let mut elsewhere = bank();
+    elsewhere.servers[0].audience = crate::oauth::sample::text("https://api.bank.example/elsewhere");
+    test.issuer.reload(&settings(elsewhere)).await.expect("taken over");
+    assert_eq!(is_active(&token).await, false);
+    test.issuer.reload(&settings(bank())).await.expect("taken over");
+    assert_eq!(is_active(&token).await, true);
+    // A server that is made anew under the old name has other keys.
+    let mut without = bank();
+    without.servers.remove(0);
+    let kid = test
+        .verified("transfers", &token)
+        .expect("verifies")
+        .kid
+        .expect("a kid");
+    test.issuer
+        .revoke_key("transfers", kid.as_str(), None)
+        .await
+        .expect("revoked");
+    assert_eq!(is_active(&token).await, false);
+    let token = minted(&test).await;
+    assert_eq!(is_active(&token).await, true);
+    test.issuer.reload(&settings(without)).await.expect("taken over");
+    test.issuer.reload(&settings(bank())).await.expect("taken over");
+    assert_eq!(is_active(&token).await, false);
 }
 
 #[tokio::test]

@@ -24,9 +24,14 @@ const BY_PREFIX: &str = "SELECT * FROM directory_user
 const MEMBERS: &str = "SELECT directory_user.* FROM membership JOIN directory_user ON id = user_id
     WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?";
 
+/// People, each with the groups that it is in.
+pub(super) const SELECT_PEOPLE: &str = "SELECT directory_user.*,
+    (SELECT json_group_array(group_id) FROM membership WHERE user_id = directory_user.id) AS groups
+    FROM directory_user WHERE id IN (SELECT value FROM json_each(?1))";
+
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    vec![BY_PREFIX, MEMBERS]
+    vec![BY_PREFIX, MEMBERS, SELECT_PEOPLE]
 }
 
 impl DirectoryStore for SqliteStore {
@@ -38,6 +43,10 @@ impl DirectoryStore for SqliteStore {
                 .await?;
             row.as_ref().map(user).transpose()
         })
+    }
+
+    fn person<'a>(&'a self, id: &'a UserId) -> StoreFuture<'a, Option<(UserRecord, Vec<String>)>> {
+        self.look_ups.person(id)
     }
 
     fn user_by_login<'a>(&'a self, login: &'a str) -> StoreFuture<'a, Option<UserRecord>> {
@@ -184,6 +193,13 @@ async fn change_row(connection: &mut SqliteConnection, change: &UserChange) -> R
     } else {
         Changed::Overtaken
     })
+}
+
+/// A row of [`SELECT_PEOPLE`].
+pub(super) fn person(row: &SqliteRow) -> Result<(UserRecord, Vec<String>), StoreError> {
+    let mut groups: Vec<String> = json(row, "groups")?;
+    groups.sort_unstable();
+    Ok((user(row)?, groups))
 }
 
 fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {

@@ -16,6 +16,8 @@ use crate::store::grants::{
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::audit::attest;
 use crate::store::sqlite::one_time;
+#[cfg(test)]
+use crate::store::sqlite::rotations::ROTATE_ALL;
 use crate::store::sqlite::rows::{digest, json, list, number, optional_parsed, optional_time, parsed, time};
 use crate::store::sqlite::writer::{Extent, Verdict};
 use crate::store::{Changed, StoreError, StoreFuture};
@@ -59,6 +61,7 @@ const OF_ANY: Selected =
     selected!("(?1 IS NULL OR server = ?1) AND (?2 IS NULL OR client = ?2) AND (?3 IS NULL OR user_id = ?3)");
 
 const SELECT_ONE: &str = "SELECT * FROM oauth_grant WHERE id = ?1";
+pub(super) const SELECT_AMONG: &str = "SELECT * FROM oauth_grant WHERE id IN (SELECT value FROM json_each(?1))";
 const SELECT_ONE_LIVE: &str =
     "SELECT * FROM oauth_grant WHERE id = ?1 AND id > ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
 const SELECT_AMONG_LIVE: &str = "SELECT * FROM oauth_grant WHERE id IN (SELECT value FROM json_each(?1)) AND id > ?2
@@ -105,7 +108,14 @@ impl Selected {
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
     let selected = [OF_USER, OF_CLIENT].map(|selected| [selected.select, selected.revoke]);
-    let one = [ROTATE, SELECT_ONE, SELECT_ONE_LIVE, REVOKE_ONE];
+    let one = [
+        ROTATE,
+        ROTATE_ALL,
+        SELECT_ONE,
+        SELECT_AMONG,
+        SELECT_ONE_LIVE,
+        REVOKE_ONE,
+    ];
     [&one[..], selected.as_flattened()].concat()
 }
 
@@ -144,7 +154,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, grant: &GrantRecor
     }
 }
 
-fn grant(row: &SqliteRow) -> Result<GrantRecord, StoreError> {
+pub(super) fn grant(row: &SqliteRow) -> Result<GrantRecord, StoreError> {
     let binding: Option<&str> = row.try_get("binding")?;
     let bound_to: Option<&[u8]> = row.try_get("binding_digest")?;
     let bound_to = bound_to.map(|bytes| digest(bytes, "binding_digest")).transpose()?;
@@ -175,7 +185,7 @@ fn grant(row: &SqliteRow) -> Result<GrantRecord, StoreError> {
     })
 }
 
-async fn rotate(
+pub(super) async fn rotate(
     connection: &mut SqliteConnection,
     id: &GrantId,
     from: u32,
@@ -226,29 +236,11 @@ impl GrantStore for SqliteStore {
     }
 
     fn grant<'a>(&'a self, id: &'a GrantId) -> StoreFuture<'a, Option<GrantRecord>> {
-        Box::pin(async move {
-            let row = sqlx::query(SELECT_ONE)
-                .bind(id.as_str())
-                .fetch_optional(&self.readers)
-                .await?;
-            row.as_ref().map(grant).transpose()
-        })
+        self.look_ups.grant(id)
     }
 
     fn rotate_grant<'a>(&'a self, rotation: &'a Rotation<'a>) -> StoreFuture<'a, Rotated> {
-        let Rotation {
-            id,
-            from,
-            at,
-            idle_expires_at,
-        } = rotation.clone();
-        let id = id.clone();
-        self.writer.change(Extent::Statement, move |connection| {
-            Box::pin(async move {
-                let rotated = rotate(connection, &id, from, at, idle_expires_at).await?;
-                Ok(Verdict::Keep(rotated))
-            })
-        })
+        Box::pin(self.rotations.rotate(&self.writer, rotation.clone()))
     }
 
     fn revoke_grants<'a>(

@@ -80,19 +80,13 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Pending<'c, T> + Send + 'static,
     {
-        Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let change = Task {
-                extent,
-                make: Some(make),
-                outcome: None,
-                answer,
-            };
-            let gone = || StoreError::Unavailable("the store is closed".into());
-            let message = Message::Change(Box::new(change));
-            self.queue.send(message).await.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
-        })
+        Box::pin(async move { self.seat().await?.take(extent, make).await })
+    }
+
+    /// Waits for a place in the queue.
+    pub(super) async fn seat(&self) -> Result<Seat<'_>, StoreError> {
+        let permit = self.queue.reserve().await;
+        permit.map(Seat).map_err(|_| closed())
     }
 
     /// Closes the connection after the changes that wait.
@@ -103,6 +97,59 @@ impl Writer {
             answered.await.ok();
         }
     }
+}
+
+/// A place in the queue, which is given up if it is not taken.
+pub(super) struct Seat<'w>(mpsc::Permit<'w, Message>);
+
+impl Seat<'_> {
+    /// Queues a change, at once; what is to be awaited is that it is durable.
+    pub(super) fn take<T, F>(self, extent: Extent, make: F) -> impl Future<Output = Result<T, StoreError>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Pending<'c, T> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.queue(extent, make, Answer::One(answer));
+        async { answered.await.map_err(|_| closed())? }
+    }
+
+    /// Queues a change for several who wait: `deliver` is called with what became of it when it is durable, or when it
+    /// is known that it never will be.
+    pub(super) fn take_for_many<T, F>(
+        self,
+        extent: Extent,
+        make: F,
+        deliver: impl FnOnce(Result<T, StoreError>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Pending<'c, T> + Send + 'static,
+    {
+        self.queue(extent, make, Answer::Many(Box::new(deliver)));
+    }
+
+    fn queue<T, F>(self, extent: Extent, make: F, answer: Answer<T>)
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Pending<'c, T> + Send + 'static,
+    {
+        self.0.send(Message::Change(Box::new(Task {
+            extent,
+            make: Some(make),
+            outcome: None,
+            answer,
+        })));
+    }
+}
+
+/// Who is told what became of a change.
+enum Answer<T> {
+    One(oneshot::Sender<Result<T, StoreError>>),
+    Many(Box<dyn FnOnce(Result<T, StoreError>) + Send>),
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
 }
 
 /// A queued change, whatever it answers.
@@ -120,7 +167,7 @@ struct Task<T, F> {
     extent: Extent,
     make: Option<F>,
     outcome: Option<Result<T, StoreError>>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    answer: Answer<T>,
 }
 
 impl<T, F> Change for Task<T, F>
@@ -133,7 +180,10 @@ where
     }
 
     fn is_given_up(&self) -> bool {
-        self.answer.is_closed()
+        match &self.answer {
+            Answer::One(answer) => answer.is_closed(),
+            Answer::Many(_) => false,
+        }
     }
 
     fn make<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> Pin<Box<dyn Future<Output = bool> + Send + 'c>> {
@@ -159,8 +209,11 @@ where
             (Ok(()), Some(outcome)) => outcome,
             (Ok(()), None) => Err(StoreError::Corrupt("a change that was not made")),
         };
-        // Who waits no longer has no use for it.
-        self.answer.send(outcome).ok();
+        match self.answer {
+            // Who waits no longer has no use for it.
+            Answer::One(answer) => drop(answer.send(outcome)),
+            Answer::Many(deliver) => deliver(outcome),
+        }
     }
 }
 

@@ -225,6 +225,15 @@ async fn who_is_in_a_group_is_told_once_and_ends_with_the_user() {
             ["auditors", "tellers"],
             "{name}"
         );
+        let (person, groups) = store.person(&user_id("u1")).await.expect("reads").expect("is there");
+        let login = (person.id.as_str(), person.login.as_str());
+        assert_eq!(
+            (login, groups.join(" ")),
+            (("u1", "anna"), "auditors tellers".to_owned()),
+            "{name}"
+        );
+        let nobody = store.person(&user_id("nobody")).await.expect("reads");
+        assert!(nobody.is_none(), "{name}");
 
         assert_eq!(set("u1", "auditors", false).await, 4, "{name}");
         assert_eq!(
@@ -248,6 +257,8 @@ async fn who_is_in_a_group_is_told_once_and_ends_with_the_user() {
             store.groups_of(&user_id("u1")).await.expect("reads").is_empty(),
             "{name}"
         );
+        let person = store.person(&user_id("u1")).await.expect("reads").expect("is there");
+        assert_eq!(person.1, [""; 0], "{name}");
     }
 }
 

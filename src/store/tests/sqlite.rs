@@ -256,7 +256,9 @@ async fn what_is_looked_up_has_an_index() {
             .expect("explains");
         for row in rows {
             let step: String = sqlx::Row::get(&row, "detail");
-            assert!(!step.starts_with("SCAN"), "{statement}: {step}");
+            // What is read through is the list of those who ask, never a table.
+            let reads_a_table = step.starts_with("SCAN") && !step.starts_with("SCAN json_each");
+            assert!(!reads_a_table, "{statement}: {step}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::task::Poll;
 
 use crate::model::id::Kid;
 use crate::oauth::keyring::KeyState;
@@ -85,6 +86,111 @@ async fn a_change_that_nobody_waits_for_any_more_harms_no_other() {
     given_up.abort();
     kept.await.expect("no panic").expect("writes");
     assert_eq!(store.grant(&grant_id("b")).await.expect("reads"), Some(grant("b")));
+}
+
+fn rotating(
+    store: &SqliteStore,
+    id: &str,
+    from: u32,
+    now: i64,
+) -> tokio::task::JoinHandle<Result<Rotated, StoreError>> {
+    let (store, id) = (store.clone(), grant_id(id));
+    tokio::spawn(async move {
+        let rotation = Rotation {
+            id: &id,
+            from,
+            at: at(now),
+            idle_expires_at: at(now + 900),
+        };
+        store.rotate_grant(&rotation).await
+    })
+}
+
+#[tokio::test]
+async fn rotations_that_wait_together_are_each_answered_as_if_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("test.db");
+    let store = SqliteStore::open(&path).await.expect("opens");
+    for id in ["a", "b", "twice", "stale", "ended", "given up"] {
+        store.insert_grant(&grant(id)).await.expect("writes");
+    }
+    let revoked = GrantRecord {
+        revoked_at: Some(at(150)),
+        ..grant("revoked")
+    };
+    store.insert_grant(&revoked).await.expect("writes");
+    let before = commits(&path);
+    let rotated = |id: &str, now: i64| GrantRecord {
+        generation: 1,
+        rotated_at: at(now),
+        idle_expires_at: at(now + 900),
+        ..grant(id)
+    };
+    let rows = [
+        ("a", 0, 200, Rotated::Done(rotated("a", 200))),
+        ("b", 0, 201, Rotated::Done(rotated("b", 201))),
+        ("stale", 7, 200, Rotated::Overtaken(grant("stale"))),
+        ("revoked", 0, 200, Rotated::Overtaken(revoked)),
+        ("ended", 0, 1_000, Rotated::Overtaken(grant("ended"))),
+        ("nobody", 0, 200, Rotated::Unknown),
+    ];
+    // Who asks first hangs up before the writer has its turn, and takes nobody along.
+    let given_up = grant_id("given up");
+    let hung_up = Rotation {
+        id: &given_up,
+        from: 0,
+        at: at(200),
+        idle_expires_at: at(1_100),
+    };
+    let mut hung_up = store.rotate_grant(&hung_up);
+    let is_waiting = std::future::poll_fn(|context| Poll::Ready(hung_up.as_mut().poll(context).is_pending())).await;
+    assert!(is_waiting);
+    drop(hung_up);
+    // On this runtime all of them have asked before the writer has its turn.
+    let asked: Vec<_> = rows
+        .iter()
+        .map(|(id, from, now, _)| rotating(&store, id, *from, *now))
+        .collect();
+    let twice = [rotating(&store, "twice", 0, 200), rotating(&store, "twice", 0, 202)];
+    let later = rotating(&store, "a", 1, 210);
+    for (asked, (id, _, _, expected)) in asked.into_iter().zip(rows) {
+        assert_eq!(asked.await.expect("no panic").expect("answers"), expected, "{id}");
+    }
+    let [first, second] = twice;
+    let first = first.await.expect("no panic").expect("answers");
+    assert_eq!(first, Rotated::Done(rotated("twice", 200)));
+    let second = second.await.expect("no panic").expect("answers");
+    assert_eq!(second, Rotated::Overtaken(rotated("twice", 200)), "one winner");
+    let later = later.await.expect("no panic").expect("answers");
+    assert!(matches!(later, Rotated::Done(grant) if grant.generation == 2));
+    let left = store.grant(&grant_id("given up")).await.expect("reads");
+    assert_eq!(left, Some(grant("given up")), "who hung up gets no successor");
+    // Those who could not go along with the first are in the next one.
+    assert!(commits(&path) - before <= 2);
+}
+
+#[tokio::test]
+async fn look_ups_that_wait_together_are_each_answered_for_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("test.db")).await.expect("opens");
+    for number in 0..40 {
+        store.insert_grant(&grant(&format!("g{number}"))).await.expect("writes");
+    }
+    let look_up = |id: String| {
+        let store = store.clone();
+        tokio::spawn(async move { store.grant(&grant_id(&id)).await })
+    };
+    let asked: Vec<_> = (0..80).map(|number| look_up(format!("g{}", number % 50))).collect();
+    for (number, asked) in asked.into_iter().enumerate() {
+        let id = format!("g{}", number % 50);
+        let expected = (number % 50 < 40).then(|| grant(&id));
+        assert_eq!(asked.await.expect("no panic").expect("reads"), expected, "{id}");
+    }
+    store.close().await;
+    let late = store.grant(&grant_id("g1")).await;
+    assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
+    let late = rotating(&store, "g1", 0, 200).await.expect("no panic");
+    assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
 }
 
 #[tokio::test]
