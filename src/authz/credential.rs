@@ -130,7 +130,10 @@ fn is_b64token(token: &[u8]) -> bool {
 }
 
 /// A byte that a b64token may hold before its padding.
-#[expect(clippy::needless_bitwise_bool, reason = "without branches many bytes are looked at at once")]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without branches many bytes are looked at at once"
+)]
 const fn is_b64token_byte(byte: u8) -> bool {
     let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     // `-./0123456789` lie next to each other.
