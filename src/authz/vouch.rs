@@ -134,7 +134,7 @@ impl Live<'_> {
                 }
                 continue;
             }
-            match self.verify(text, token, server) {
+            match self.verify(token, server) {
                 Ok(verdict) => return self.keep(key, verdict),
                 Err(Unverifiable::UnknownKid(detail)) => {
                     if server.may_refresh() {
@@ -161,7 +161,7 @@ impl Live<'_> {
         ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
     }
 
-    fn verify(&self, text: &str, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
+    fn verify(&self, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
         let settings = &server.settings;
         let live = server.keys();
         // INVARIANT: the generation is read before the set, see `keys`.
@@ -183,9 +183,9 @@ impl Live<'_> {
         };
         let facts =
             token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
+        let (facts, bytes) = self.desk.kinds.share(facts);
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
-        let verdict =
-            Verdict::new(token, text.len(), self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
+        let verdict = Verdict::new(token, bytes, self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {
             // Keys that cannot be fetched anew are good for so long: no verdict outlives that.
             (KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_), Some(age)) => verdict.kept(

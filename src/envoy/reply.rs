@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use crate::envoy::wire::Message;
 use crate::model::reason::Reason;
-use crate::policy::caller::VerifiedToken;
+use crate::policy::caller::{TokenFacts, VerifiedToken};
 use crate::policy::decision::{Decision, Denial, Permit};
+use crate::policy::held::Claim;
 
 /// The claims that go into the dynamic metadata, under `claims`: what access logs and RBAC rules ask for, and no personal data.
 pub const METADATA_CLAIMS: [&str; 5] = ["acr", "auth_time", "exp", "iss", "jti"];
@@ -306,17 +307,10 @@ impl Common<'_> {
             ("decision_id", self.decision_id),
             ("outcome", self.outcome),
             ("reason", self.reason),
-            (
-                "sub",
-                facts
-                    .and_then(|facts| facts.subject.as_ref())
-                    .map_or("", |sub| sub.as_str()),
-            ),
+            ("sub", facts.and_then(TokenFacts::subject).unwrap_or_default()),
             (
                 "client_id",
-                facts
-                    .and_then(|facts| facts.client.as_ref())
-                    .map_or("", |id| id.as_str()),
+                facts.and_then(TokenFacts::client).map_or("", |id| id.as_str()),
             ),
         ] {
             metadata.text_entry(key, text);
@@ -326,17 +320,26 @@ impl Common<'_> {
             end: start + METADATA_BYTES_MAX - RESERVE,
             truncated: false,
         };
-        let scope = facts.map_or("", |facts| scope_text(&facts.claims));
+        let scope = facts.and_then(|facts| facts.claims().text("scope")).unwrap_or_default();
         let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
         metadata.text_entry("scope", scope);
         entry(metadata, "claims", |value| {
             value.message(5, |claims| {
                 for name in METADATA_CLAIMS {
-                    let Some(claim) = facts.and_then(|facts| facts.claims.get(name)) else {
+                    let Some(claim) = facts.and_then(|facts| facts.claims().get(name)) else {
                         continue;
                     };
-                    if budget.takes(claims, weight(claim)) {
-                        entry(claims, name, |value| json(value, claim));
+                    match claim {
+                        Claim::Text(text) => {
+                            if budget.takes(claims, FRAME + text.len()) {
+                                claims.text_entry(name, text);
+                            }
+                        }
+                        Claim::Json(claim) => {
+                            if budget.takes(claims, weight(&claim)) {
+                                entry(claims, name, |value| json(value, &claim));
+                            }
+                        }
                     }
                 }
             });
@@ -362,11 +365,6 @@ impl Budget {
         self.truncated |= !fits;
         fits
     }
-}
-
-/// The scopes as `authz` has laid them into the claims: one space-delimited text.
-fn scope_text(claims: &serde_json::Map<String, Value>) -> &str {
-    claims.get("scope").and_then(Value::as_str).unwrap_or("")
 }
 
 /// One entry of a `Struct`: the key as 1, the `Value` as 2.
@@ -402,9 +400,11 @@ fn json(message: &mut Message<'_>, value: &Value) {
     }
 }
 
+/// What a value takes beside its text.
+const FRAME: usize = 16;
+
 /// At least as many bytes as [`json`] writes for this claim. `serde_json` bounds the nesting to 128.
 fn weight(value: &Value) -> usize {
-    const FRAME: usize = 16;
     match value {
         Value::Null | Value::Bool(_) => FRAME,
         Value::Number(number) if number.is_f64() => FRAME,
