@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use crate::app::issuer::Issuer;
 use crate::authz::{self, GateSettings, Lookup, Snapshot};
 use crate::clock::{Clock, Now};
 use crate::config::Settings;
-use crate::config::report::brief;
 use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
 use crate::model::event::{CacheStats, CheckObserver, EventSink};
@@ -23,7 +22,6 @@ use crate::model::reason::Reason;
 use crate::net::dev_ca;
 use crate::net::fetch::HttpFetch;
 use crate::net::settings::TlsSettings;
-use crate::policy::compile::compile;
 use crate::policy::compiled::CompiledPolicy;
 use crate::policy::decision::Decision;
 use crate::policy::facts::{Occurrence, RequestFacts};
@@ -52,7 +50,7 @@ struct Surroundings {
 
 /// Rules that are compiled. What remains is to find the keys of their servers.
 pub(super) struct Prepared {
-    policy: CompiledPolicy,
+    policy: Arc<CompiledPolicy>,
     servers: Vec<TrustedServerSettings>,
     /// The certificate of the local CA that the issuer of `dev: true` has, wherever it runs.
     dev_ca: Option<PathBuf>,
@@ -74,7 +72,7 @@ impl Gate {
             fetch: Arc::new(HttpFetch::new()),
             io: Handle::current(),
         };
-        let snapshot = surroundings.snapshot(prepare(settings)?, None, issuer)?;
+        let snapshot = surroundings.snapshot(prepare(settings), None, issuer)?;
         let limits = GateSettings {
             verdict_bytes_max: settings.gate.verdict_cache_bytes as u64,
             ..GateSettings::default()
@@ -98,8 +96,8 @@ impl Gate {
         self.checks.clone()
     }
 
-    /// Compiles the rules of new settings, and changes nothing yet.
-    pub(super) fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
+    /// Takes what it needs of new settings, and changes nothing yet.
+    pub(super) fn prepare(settings: &Settings) -> Prepared {
         prepare(settings)
     }
 
@@ -112,19 +110,15 @@ impl Gate {
     }
 }
 
-fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
-    let (policy, findings) = compile(&settings.policy);
-    let Some(policy) = policy else {
-        bail!(brief(&settings.source_path, &findings));
-    };
-    Ok(Prepared {
-        policy,
+fn prepare(settings: &Settings) -> Prepared {
+    Prepared {
+        policy: Arc::clone(&settings.compiled),
         servers: settings.trust.clone(),
         dev_ca: match settings.listeners.issuer.as_ref().map(|issuer| &issuer.tls) {
             Some(TlsSettings::Dev { folder }) => Some(dev_ca::ca_file(folder)),
             _ => None,
         },
-    })
+    }
 }
 
 impl Surroundings {
