@@ -2,17 +2,25 @@
 
 use scopegate::jose::alg::Algorithm;
 
-use crate::Settings;
 use crate::figures::Figure;
 use crate::load::{Seen, get, h2load};
 use crate::process::{Process, until_open};
 use crate::world::{Size, World};
+use crate::{Measured, Settings};
 
+pub(crate) const FIGURES: &[&str] = &[
+    "check_cached",
+    "check_cached_tuned",
+    "check_cached_hyper",
+    "check_p50",
+    "check_p99",
+    "check_interval",
+];
 const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 
-pub(crate) fn run(settings: Settings) -> Vec<Figure> {
+pub(crate) fn run(settings: Settings) -> Measured {
     let world = World::new(Size::USUAL, Algorithm::Es256, "");
     let gate = Process::scopegate(world.folder(), &["--gate-threads", "1"]);
     until_open(&world.address);
@@ -74,6 +82,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         )
         .of("stock no-op tonic", column(1, |seen| 1e6 / seen.per_second)),
     ]
+    .into()
 }
 
 /// Waits until the gate allows what is to be measured, by its own count.
