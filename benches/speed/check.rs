@@ -16,7 +16,8 @@ pub(crate) const FIGURES: &[&str] = &[
     "check_p99",
     "check_interval",
 ];
-const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
+/// What Envoy calls.
+pub(crate) const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use scopegate::jose::alg::Algorithm;
 
-use crate::check::until_allowed;
+use crate::check::{PATH, until_allowed};
 use crate::curves::Curve;
 use crate::figures::{Figure, median};
 use crate::load::h2load;
@@ -15,7 +15,6 @@ use crate::{Measured, Settings};
 
 pub(crate) const FIGURES: &[&str] = &["check_routes", "check_told"];
 
-const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 

@@ -21,7 +21,9 @@
 )]
 
 mod check;
+mod crypto;
 mod curves;
+mod drive;
 mod figures;
 mod growth;
 mod load;
@@ -30,6 +32,8 @@ mod memory;
 mod process;
 mod servers;
 mod start;
+mod threads;
+mod through_envoy;
 mod world;
 
 use std::path::PathBuf;
@@ -75,6 +79,16 @@ const PARTS: &[Part] = &[
         run: check::run,
     },
     Part {
+        name: "cold",
+        figures: crypto::FIGURES,
+        run: crypto::run,
+    },
+    Part {
+        name: "envoy",
+        figures: through_envoy::FIGURES,
+        run: through_envoy::run,
+    },
+    Part {
         name: "growth",
         figures: growth::FIGURES,
         run: growth::run,
@@ -94,6 +108,11 @@ const PARTS: &[Part] = &[
         figures: start::FIGURES,
         run: start::run,
     },
+    Part {
+        name: "threads",
+        figures: threads::FIGURES,
+        run: threads::run,
+    },
 ];
 
 fn main() {
@@ -106,7 +125,10 @@ fn main() {
                 .unwrap_or_else(|| usage(&format!("`{argument}` wants a value")))
         };
         match argument.as_str() {
-            "serve" => return servers::serve(&value()),
+            "serve" => {
+                let name = value();
+                return servers::serve(&name, arguments.next().as_deref());
+            }
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,
@@ -141,6 +163,9 @@ fn measure(only: Option<&str>, settings: Settings) -> Measured {
         let mut found = (part.run)(settings);
         let names: Vec<_> = found.figures.iter().map(|figure| figure.name).collect();
         assert_eq!(names, part.figures, "the list of the figures of `{}`", part.name);
+        for figure in &mut found.figures {
+            figure.part = part.name;
+        }
         if !whole {
             found.figures.retain(|figure| only == Some(figure.name));
         }

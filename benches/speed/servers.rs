@@ -25,12 +25,17 @@ use scopegate::envoy::pb::google::rpc::Status;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Serves until the process is ended. The address is printed first.
-pub(crate) fn serve(name: &str) {
+/// Serves until the process is ended. The address is printed first. The stock server takes a path for a unix socket.
+pub(crate) fn serve(name: &str, socket: Option<&str>) {
     match name {
+        // On the runtime's own worker, not on the thread that blocks here.
         "stock" => stock_runtime().block_on(async {
-            // On the runtime's own worker, not on the thread that blocks here.
-            tokio::spawn(tonic()).await.expect("serves");
+            match socket.map(str::to_owned) {
+                None => tokio::spawn(tonic()),
+                Some(path) => tokio::spawn(tonic_on(path)),
+            }
+            .await
+            .expect("serves");
         }),
         "tuned" => current_thread().block_on(tonic()),
         "hyper" => current_thread().block_on(hyper()),
@@ -54,9 +59,13 @@ fn current_thread() -> Runtime {
 
 async fn listen() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    println!("{}", listener.local_addr().expect("bound"));
-    std::io::stdout().flush().expect("a pipe");
+    announce(&listener.local_addr().expect("bound").to_string());
     listener
+}
+
+fn announce(address: &str) {
+    println!("{address}");
+    std::io::stdout().flush().expect("a pipe");
 }
 
 struct Stock;
@@ -85,6 +94,16 @@ async fn tonic() {
     tonic::transport::Server::builder()
         .add_service(AuthorizationServer::new(Stock))
         .serve_with_incoming(incoming)
+        .await
+        .expect("serves");
+}
+
+async fn tonic_on(path: String) {
+    let listener = tokio::net::UnixListener::bind(&path).expect("binds");
+    announce(&format!("unix:{path}"));
+    tonic::transport::Server::builder()
+        .add_service(AuthorizationServer::new(Stock))
+        .serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener))
         .await
         .expect("serves");
 }

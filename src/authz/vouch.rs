@@ -105,7 +105,7 @@ impl Live<'_> {
         let generation = servers.generation();
         let has_form = token.bytes().filter(|byte| *byte == b'.').count() == 2;
         let vouched = match Unverified::parse(token) {
-            Ok(unverified) if has_form => self.judge_signed(token, &unverified, key, servers),
+            Ok(mut unverified) if has_form => self.judge_signed(token, &mut unverified, key, servers),
             _ => {
                 let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
                 ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
@@ -120,8 +120,9 @@ impl Live<'_> {
         vouched
     }
 
-    fn judge_signed(&self, text: &str, token: &Unverified<'_>, key: VerdictKey, servers: &ServerSet) -> Vouched {
-        let issuer = token.issuer();
+    fn judge_signed(&self, text: &str, token: &mut Unverified<'_>, key: VerdictKey, servers: &ServerSet) -> Vouched {
+        let issuer = token.issuer().map(str::to_owned);
+        let issuer = issuer.as_deref();
         let mut refused = None;
         let mut waits = None;
         let mut unavailable = false;
@@ -161,7 +162,7 @@ impl Live<'_> {
         ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
     }
 
-    fn verify(&self, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
+    fn verify(&self, token: &mut Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
         let settings = &server.settings;
         let live = server.keys();
         // INVARIANT: the generation is read before the set, see `keys`.

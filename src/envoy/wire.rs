@@ -14,6 +14,7 @@ pub(super) struct Message<'b>(pub(super) &'b mut Vec<u8>);
 
 impl Message<'_> {
     /// A `string` or `bytes` field. An empty one is left out, as proto3 does.
+    #[inline]
     pub(super) fn text(&mut self, number: u8, text: &str) {
         if !text.is_empty() {
             self.parts(number, &[text]);
@@ -21,6 +22,7 @@ impl Message<'_> {
     }
 
     /// A `string` field put together from parts; written even if empty (a member of a oneof must be).
+    #[inline]
     pub(super) fn parts(&mut self, number: u8, parts: &[&str]) {
         self.0.push(delimited(number));
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -43,6 +45,7 @@ impl Message<'_> {
     }
 
     /// A nested message; written even if empty.
+    #[inline]
     pub(super) fn message(&mut self, number: u8, write: impl FnOnce(&mut Message<'_>)) {
         self.0.push(delimited(number));
         self.0.push(0);
@@ -82,6 +85,7 @@ impl Message<'_> {
 
     /// One entry of a `Struct`'s fields (field 1) with a `string_value`: the same as nested messages make of it, with
     /// their lengths known beforehand.
+    #[inline]
     pub(super) fn text_entry(&mut self, key: &str, text: &str) {
         let value = 1 + varint_bytes(text.len()) + text.len();
         let entry = 1 + varint_bytes(key.len()) + key.len() + 1 + varint_bytes(value) + value;
@@ -96,10 +100,12 @@ impl Message<'_> {
 }
 
 /// How many bytes a length takes.
+#[inline]
 fn varint_bytes(value: usize) -> usize {
     ((value | 1).ilog2() as usize) / 7 + 1
 }
 
+#[inline]
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
