@@ -24,6 +24,7 @@ mod binding;
 mod cache;
 pub mod credential;
 pub mod explain;
+mod kinds;
 mod lookup;
 pub mod nonce;
 pub mod replay;
@@ -290,7 +291,7 @@ pub(crate) fn check(
         Vouched::Wait(lookup) => return Outcome::Wait(lookup),
     };
     tracer.step(|| {
-        let server = &token.facts().server;
+        let server = token.facts().server();
         TraceStep::pass(
             Stage::Token,
             format!("the authorization server `{server}` vouches for the token"),

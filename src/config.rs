@@ -48,6 +48,7 @@ pub use source::Source;
 use crate::issuer::settings::{IssuerSettings, RegistrationPolicy};
 use crate::model::digest::Digest;
 use crate::net::settings::Listeners;
+use crate::policy::compiled::CompiledPolicy;
 use crate::policy::declared::Declaration;
 use crate::store::settings::{SealingKeySource, StoreSettings};
 use crate::telemetry::settings::TelemetrySettings;
@@ -71,8 +72,10 @@ pub struct Settings {
     pub sealing_key: Option<SealingKeySource>,
     /// The bounds of the gate.
     pub gate: GateLimits,
-    /// The gate's rules.
+    /// The gate's rules, as declared.
     pub policy: Declaration,
+    /// The same rules, compiled: it takes longer than all else that a start does, and once is enough.
+    pub compiled: Arc<CompiledPolicy>,
     /// The authorization servers whose tokens the gate may believe, local ones included.
     pub trust: Vec<TrustedServerSettings>,
     /// Those that are made over the management API.
@@ -171,9 +174,10 @@ pub fn load_text(path: &Path, text: &str, source: &dyn Source) -> Result<Setting
     };
     let settings = context.assemble(file);
     let report = Report::new(path, shared, context.problems.into_findings());
-    if report.errors() > 0 {
+    // INVARIANT: rules that do not compile leave an error in the report.
+    let Some(settings) = settings.filter(|_| report.errors() == 0) else {
         return Err(report);
-    }
+    };
     Ok(Settings {
         source_path: path.to_owned(),
         version: Digest::of(text.as_bytes()).to_base64url().chars().take(12).collect(),

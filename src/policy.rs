@@ -38,6 +38,7 @@ mod expression;
 pub mod facts;
 pub mod forward;
 pub mod headers;
+pub mod held;
 pub mod host;
 pub mod hygiene;
 pub mod path;

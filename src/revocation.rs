@@ -159,16 +159,42 @@ pub struct Life<'a> {
     pub issued_at: Option<Timestamp>,
 }
 
-impl<'a> From<&'a TokenFacts> for Life<'a> {
+/// The same by the texts of its names alone.
+#[derive(Debug, Clone, Copy)]
+struct Names<'a> {
+    server: &'a str,
+    jti: Option<&'a str>,
+    session: Option<&'a str>,
+    subject: Option<&'a str>,
+    client: Option<&'a str>,
+    kid: Option<&'a str>,
+    issued_at: Option<Timestamp>,
+}
+
+impl<'a> From<&Life<'a>> for Names<'a> {
+    fn from(life: &Life<'a>) -> Self {
+        Self {
+            server: life.server.as_str(),
+            jti: life.jti.map(Jti::as_str),
+            session: life.session,
+            subject: life.subject.map(Subject::as_str),
+            client: life.client.map(ClientId::as_str),
+            kid: life.kid.map(Kid::as_str),
+            issued_at: life.issued_at,
+        }
+    }
+}
+
+impl<'a> From<&'a TokenFacts> for Names<'a> {
     fn from(facts: &'a TokenFacts) -> Self {
         Self {
-            server: &facts.server,
-            jti: facts.jti.as_ref(),
-            session: facts.session.as_deref(),
-            subject: facts.subject.as_ref(),
-            client: facts.client.as_ref(),
-            kid: facts.kid.as_ref(),
-            issued_at: facts.issued_at,
+            server: facts.server().as_str(),
+            jti: facts.jti(),
+            session: facts.session(),
+            subject: facts.subject(),
+            client: facts.client().map(ClientId::as_str),
+            kid: facts.kid().map(Kid::as_str),
+            issued_at: facts.issued_at(),
         }
     }
 }
@@ -306,7 +332,18 @@ impl Revocations {
     /// Whether the token is dead, and by which kind of fact.
     #[must_use]
     pub fn dead(&self, life: &Life<'_>) -> Option<&'static str> {
-        self.table.read().dead(life)
+        self.table.read().dead(&life.into())
+    }
+
+    /// The same for a token that the gate has verified. `issued_as` is what its issuer calls the server, where the gate has
+    /// another name for it.
+    #[must_use]
+    pub fn kills(&self, token: &TokenFacts, issued_as: Option<&AuthorizationServerId>) -> Option<&'static str> {
+        let names = Names::from(token);
+        self.table.read().dead(&Names {
+            server: issued_as.map_or(names.server, AuthorizationServerId::as_str),
+            ..names
+        })
     }
 
     /// Whether this key is revoked: then it neither signs nor is published, whatever a store says of it.
@@ -398,7 +435,7 @@ impl Table {
         }
     }
 
-    fn dead(&self, life: &Life<'_>) -> Option<&'static str> {
+    fn dead(&self, life: &Names<'_>) -> Option<&'static str> {
         let issued_by = |before: &Timestamp| life.issued_at.is_none_or(|issued_at| issued_at <= *before);
         if let Some(facts) = self.servers.get(life.server) {
             if facts.before.as_ref().is_some_and(issued_by) {

@@ -121,10 +121,10 @@ impl Telemetry {
     pub fn observer_for(&self, routes: &[(ApiName, RouteName)]) -> Arc<dyn CheckObserver> {
         Arc::new(Observer {
             checks: Arc::clone(&self.metrics.checks),
-            routes: routes
-                .iter()
-                .map(|(api, route)| self.metrics.checks.cells(api.as_str(), route.as_str()))
-                .collect(),
+            routes: self
+                .metrics
+                .checks
+                .cells(routes.iter().map(|(api, route)| (api.as_str(), route.as_str()))),
             unmatched: self.metrics.checks.unmatched(),
             tracer: self.tracer.clone(),
             log: self.decisions.clone(),

@@ -27,10 +27,14 @@ mod crypto;
 mod curves;
 mod drive;
 mod figures;
+mod growth;
 mod issuer;
 mod load;
+mod many;
+mod memory;
 mod process;
 mod servers;
+mod start;
 mod threads;
 mod through_envoy;
 mod world;
@@ -96,6 +100,26 @@ const PARTS: &[Part] = &[
         name: "envoy",
         figures: through_envoy::FIGURES,
         run: through_envoy::run,
+    },
+    Part {
+        name: "growth",
+        figures: growth::FIGURES,
+        run: growth::run,
+    },
+    Part {
+        name: "memory",
+        figures: memory::FIGURES,
+        run: memory::run,
+    },
+    Part {
+        name: "million",
+        figures: memory::MILLION_FIGURES,
+        run: memory::million,
+    },
+    Part {
+        name: "start",
+        figures: start::FIGURES,
+        run: start::run,
     },
     Part {
         name: "threads",

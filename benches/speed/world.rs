@@ -87,6 +87,19 @@ impl World {
         self.key.sign("at+jwt", &claims).expect("signs").expose_secret().clone()
     }
 
+    /// A token as an issuer gives it to one of many users, for the same.
+    pub(crate) fn member(&self, number: usize) -> String {
+        let now = SystemClock::start().now().unix_seconds();
+        let claims = serde_json::json!({
+            "iss": "https://issuer.example/0", "aud": "api://transfers", "client_id": "mobile",
+            "scope": "transfers:read transfers:write openid profile", "iat": now, "exp": now + 3600,
+            "sub": format!("7c9e6679-7425-40de-944b-{number:012x}"),
+            "jti": format!("0b8b9c1e-5f3a-4c0e-8d57-{number:012x}"),
+        });
+        let claims = claims.as_object().expect("an object").clone();
+        self.key.sign("at+jwt", &claims).expect("signs").expose_secret().clone()
+    }
+
     /// A file with one framed CheckRequest, as h2load sends it.
     pub(crate) fn check(&self, name: &str, method: &str, path: &str, token: Option<&str>) -> PathBuf {
         let file = self.folder.path().join(format!("{name}.bin"));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -15,7 +15,6 @@ use crate::app::ours::Ours;
 use crate::authz::{self, GateSettings, Lookup, Snapshot};
 use crate::clock::{Clock, Now};
 use crate::config::Settings;
-use crate::config::report::brief;
 use crate::envoy::service::{Checks, Decided, Step};
 use crate::lifecycle::Lifecycle;
 use crate::model::event::{CacheStats, CheckObserver, EventSink};
@@ -24,7 +23,6 @@ use crate::model::reason::Reason;
 use crate::net::dev_ca;
 use crate::net::fetch::HttpFetch;
 use crate::net::settings::TlsSettings;
-use crate::policy::compile::compile;
 use crate::policy::compiled::CompiledPolicy;
 use crate::policy::decision::Decision;
 use crate::policy::facts::{Occurrence, RequestFacts};
@@ -61,7 +59,7 @@ struct Surroundings {
 
 /// Rules that are compiled. What remains is to find the keys of their servers.
 pub(super) struct Prepared {
-    policy: CompiledPolicy,
+    policy: Arc<CompiledPolicy>,
     servers: Servers,
 }
 
@@ -92,7 +90,7 @@ impl Gate {
             io: Handle::current(),
             ours: ours.clone(),
         };
-        let Prepared { policy, mut servers } = prepare(settings)?;
+        let Prepared { policy, mut servers } = prepare(settings);
         servers.look(&**ours);
         let trust = surroundings.trust(&servers, None)?;
         let snapshot = surroundings.snapshot(policy, trust)?;
@@ -132,8 +130,8 @@ impl Gate {
         self.checks.clone()
     }
 
-    /// Compiles the rules of new settings, and changes nothing yet.
-    pub(super) fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
+    /// Takes what it needs of new settings, and changes nothing yet.
+    pub(super) fn prepare(settings: &Settings) -> Prepared {
         prepare(settings)
     }
 
@@ -228,13 +226,9 @@ fn tell(server: &ManagedServerSettings, found: Option<&ManagedServer>, before: O
     }
 }
 
-fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
-    let (policy, findings) = compile(&settings.policy);
-    let Some(policy) = policy else {
-        bail!(brief(&settings.source_path, &findings));
-    };
-    Ok(Prepared {
-        policy,
+fn prepare(settings: &Settings) -> Prepared {
+    Prepared {
+        policy: Arc::clone(&settings.compiled),
         servers: Servers {
             stated: settings.trust.clone(),
             managed: settings.managed.clone(),
@@ -244,7 +238,7 @@ fn prepare(settings: &Settings) -> anyhow::Result<Prepared> {
                 _ => None,
             },
         },
-    })
+    }
 }
 
 impl Surroundings {
@@ -266,7 +260,7 @@ impl Surroundings {
         })
     }
 
-    fn snapshot(&self, policy: CompiledPolicy, trust: Arc<Trust>) -> anyhow::Result<Snapshot> {
+    fn snapshot(&self, policy: Arc<CompiledPolicy>, trust: Arc<Trust>) -> anyhow::Result<Snapshot> {
         let names: Vec<_> = policy
             .routes()
             .iter()

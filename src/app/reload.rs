@@ -69,11 +69,7 @@ impl Reloader {
         let mut in_force = self.in_force.lock().await;
         let settings = config::load_for_serving(&self.path, &*self.source)
             .map_err(|report| brief(&self.path, report.findings()))?;
-        let gate = self
-            .gate
-            .as_ref()
-            .map(|gate| Gate::prepare(&settings).map(|prepared| (gate, prepared)));
-        let gate = gate.transpose().map_err(text)?;
+        let gate = self.gate.as_ref().map(|gate| (gate, Gate::prepare(&settings)));
         let certificates: Vec<_> = self
             .certificates
             .iter()

@@ -63,7 +63,7 @@ impl Unproven {
 
 /// Judges what the request proves.
 pub(crate) fn prove(asked: &Asked<'_, '_>, replays: &Replays, nonces: &Nonces) -> Result<Bindings, Unproven> {
-    let confirmation = asked.token.confirmation;
+    let confirmation = asked.token.confirmation();
     let mut bindings = Bindings::default();
     if confirmation.certificate.is_some() {
         bindings.certificate = certificate(asked.facts, asked.options.trust_xfcc);

@@ -36,7 +36,7 @@ use crate::model::event::{CacheOutcome, CacheStats};
 use crate::model::id::AuthorizationServerId;
 use crate::model::time::Timestamp;
 use crate::policy::caller::VerifiedToken;
-use crate::revocation::{Life, Revocations};
+use crate::revocation::Revocations;
 
 /// The longest that a good verdict is kept, whatever its `exp`.
 const AGE_MAX: Duration = Duration::from_secs(3600);
@@ -52,8 +52,9 @@ const LEAD_MAX: Duration = if cfg!(test) {
     Duration::from_millis(100)
 };
 
-/// What a verdict costs beside the token's own text: the facts, the key, the cache's entry.
-const VERDICT_BYTES: usize = 1024;
+/// What a verdict costs beside the facts of its token: itself, its key, the cache's entry, and what the allocator rounds
+/// up. `benches/speed/memory.rs` compares the account with the memory of a process.
+const VERDICT_BYTES: usize = 208;
 
 /// What a refusal costs.
 const REFUSAL_BYTES: u64 = 160;
@@ -79,27 +80,27 @@ pub(crate) struct Verdict {
     epoch: AtomicU64,
     /// It is dead from this moment on: `exp` plus the server's leeway.
     dead_at: Timestamp,
-    /// It is too old from this moment of the monotonic clock on.
-    old_at: Duration,
+    /// It is too old from this moment of the monotonic clock on, in milliseconds.
+    old_at: u64,
+    bytes: u32,
     /// Whether nobody has read it yet: then the check that reads it has waited for it, and says `miss`.
     unread: AtomicBool,
-    bytes: u64,
 }
 
 impl Verdict {
     /// A verdict made now. `epoch` was read before the revocations were asked; it is `None` if they
-    /// have found the token dead, which they are then asked about each time.
-    pub(crate) fn new(token: Arc<VerifiedToken>, text_bytes: usize, now: Now, leeway: Duration) -> Self {
-        let dead_at = token.facts().expires_at.plus(leeway);
+    /// have found the token dead, which they are then asked about each time. `fact_bytes` is what the facts take.
+    pub(crate) fn new(token: Arc<VerifiedToken>, fact_bytes: usize, now: Now, leeway: Duration) -> Self {
+        let dead_at = token.facts().expires_at().plus(leeway);
         Self {
             token,
             issued_as: None,
             keys: None,
             epoch: AtomicU64::new(u64::MAX),
             dead_at,
-            old_at: now.monotonic + dead_at.since(now.wall).min(AGE_MAX),
+            old_at: milliseconds(now.monotonic + dead_at.since(now.wall).min(AGE_MAX)),
+            bytes: u32::try_from(VERDICT_BYTES + fact_bytes).unwrap_or(u32::MAX),
             unread: AtomicBool::new(false),
-            bytes: u64::try_from(VERDICT_BYTES + 3 * text_bytes).unwrap_or(u64::MAX),
         }
     }
 
@@ -117,7 +118,7 @@ impl Verdict {
 
     /// The same, kept no longer than this.
     pub(crate) fn kept(mut self, now: Now, age_max: Duration) -> Self {
-        self.old_at = self.old_at.min(now.monotonic + age_max);
+        self.old_at = self.old_at.min(milliseconds(now.monotonic + age_max));
         self
     }
 
@@ -138,11 +139,7 @@ impl Verdict {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return None;
         }
-        let life = Life::from(self.token.facts());
-        let dead = revocations.dead(&Life {
-            server: self.issued_as.as_ref().unwrap_or(life.server),
-            ..life
-        });
+        let dead = revocations.kills(self.token.facts(), self.issued_as.as_ref());
         if dead.is_none() {
             self.epoch.store(epoch, Ordering::Relaxed);
         }
@@ -151,12 +148,17 @@ impl Verdict {
 
     fn is_over(&self, now: Now) -> bool {
         now.wall >= self.dead_at
-            || now.monotonic >= self.old_at
+            || milliseconds(now.monotonic) >= self.old_at
             || self
                 .keys
                 .as_ref()
                 .is_some_and(|(keys, generation)| keys.generation() != *generation)
     }
+}
+
+/// A moment of the monotonic clock, rounded down: a verdict may be too old a millisecond early, and none is late.
+fn milliseconds(moment: Duration) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a token is not good just now.
@@ -190,7 +192,7 @@ struct ByBytes;
 
 impl Weighter<VerdictKey, Arc<Verdict>> for ByBytes {
     fn weight(&self, _: &VerdictKey, verdict: &Arc<Verdict>) -> u64 {
-        verdict.bytes
+        verdict.bytes.into()
     }
 }
 
@@ -214,7 +216,7 @@ impl Verdicts {
         // An estimate of the entries, which sizes the shards.
         let items = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX).max(16);
         Self {
-            good: Cache::with_weighter(items(good_bytes, 2048), good_bytes, ByBytes),
+            good: Cache::with_weighter(items(good_bytes, 512), good_bytes, ByBytes),
             bad: Cache::with_weighter(items(bad_bytes, REFUSAL_BYTES), bad_bytes, ByBytes),
             revocations,
             leading: Mutex::default(),

@@ -95,7 +95,7 @@ impl Vouch for Assuming<'_> {
     }
 
     fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
-        let confirmation = asked.token.confirmation;
+        let confirmation = asked.token.confirmation();
         Ok(Bindings {
             proof: confirmation.dpop_key,
             certificate: confirmation.certificate,

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, watch};
 
 use crate::authz::cache::{REFUSAL_MAX, Refusal, Verdict, VerdictKey, Verdicts};
+use crate::authz::kinds::Kinds;
 use crate::authz::token;
 use crate::authz::vouch::{RETRY_SECONDS, leeway};
 use crate::clock::{Clock, Now};
@@ -50,6 +51,7 @@ enum Wanted {
 /// What checks and look-ups share.
 pub(crate) struct Desk {
     pub(crate) verdicts: Verdicts,
+    pub(crate) kinds: Kinds,
     pub(crate) clock: Arc<dyn Clock>,
     questions: Semaphore,
     /// Who asks about which token; the channel closes when the question is settled.
@@ -98,6 +100,7 @@ impl Desk {
     pub(crate) fn new(verdicts: Verdicts, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             verdicts,
+            kinds: Kinds::default(),
             clock,
             questions: Semaphore::new(QUESTIONS_MAX),
             flights: Mutex::default(),
@@ -135,7 +138,7 @@ impl Desk {
         for server in servers {
             let settings = &server.settings;
             match self.ask(server, token).await {
-                Introspection::Active(claims) => match self.believe(settings, claims, token.expose_secret().len()) {
+                Introspection::Active(claims) => match self.believe(settings, claims) {
                     Ok(verdict) => {
                         self.verdicts.keep(key, Arc::new(verdict));
                         return;
@@ -185,12 +188,7 @@ impl Desk {
         answer
     }
 
-    fn believe(
-        &self,
-        settings: &TrustedServerSettings,
-        claims: Map<String, Value>,
-        text_bytes: usize,
-    ) -> Result<Verdict, &'static str> {
+    fn believe(&self, settings: &TrustedServerSettings, claims: Map<String, Value>) -> Result<Verdict, &'static str> {
         let now = self.now();
         let keep = keep_max(settings);
         let expires_at = match claims.get("exp") {
@@ -202,12 +200,7 @@ impl Desk {
         // What the endpoint says of its answer is not what the token says.
         let mut claims = claims;
         claims.remove("active");
-        let bytes = text_bytes
-            + claims
-                .iter()
-                .map(|(name, value)| name.len() + weigh(value))
-                .sum::<usize>();
-        let facts = token::lay_out(settings, claims, None, expires_at)?;
+        let (facts, bytes) = self.kinds.share(token::lay_out(settings, claims, None, expires_at)?);
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
         Ok(Verdict::new(token, bytes, now, leeway(settings))
             .kept(now, keep)
@@ -265,18 +258,4 @@ fn keep_max(settings: &TrustedServerSettings) -> Duration {
         .as_ref()
         .map_or(KEEP_MIN, |endpoint| endpoint.cache);
     cache.max(KEEP_MIN)
-}
-
-fn weigh(value: &Value) -> usize {
-    match value {
-        Value::String(text) => 32 + text.len(),
-        Value::Array(members) => 32 + members.iter().map(weigh).sum::<usize>(),
-        Value::Object(members) => {
-            32 + members
-                .iter()
-                .map(|(name, value)| name.len() + weigh(value))
-                .sum::<usize>()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 32,
-    }
 }

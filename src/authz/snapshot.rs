@@ -113,11 +113,17 @@ impl Snapshot {
 
     /// Takes over the numbers of the sets that are still the same servers, so that their verdicts stay.
     pub(in crate::authz) fn succeed(&mut self, previous: &Self) {
+        // One for all routes of an API: each is looked for once.
+        let olds: HashMap<u64, &Arc<ServerSet>> = previous.sets.iter().map(|set| (set.id, set)).collect();
+        let mut olds: Vec<_> = olds.into_iter().collect();
+        olds.sort_unstable_by_key(|(id, _)| *id);
+        let mut heirs: HashMap<u64, Arc<ServerSet>> = HashMap::new();
         for set in &mut self.sets {
-            let same = previous.sets.iter().find(|old| old.is_same(set));
-            if let Some(same) = same {
-                *set = Arc::clone(same);
-            }
+            let heir = heirs.entry(set.id).or_insert_with(|| {
+                let same = olds.iter().find(|(_, old)| old.is_same(set));
+                Arc::clone(same.map_or(&*set, |(_, old)| *old))
+            });
+            *set = Arc::clone(heir);
         }
     }
 }

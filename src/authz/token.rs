@@ -4,8 +4,6 @@
 //! a client that is no string, a scope outside the grammar, a `cnf` that asks for a proof that we do
 //! not know. What is absent, or an empty set, grants nothing and refuses nothing.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
@@ -14,7 +12,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{ClientId, Jti, Kid, Subject};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::policy::caller::{ClaimNames, Confirmation, TokenFacts};
+use crate::policy::caller::{ClaimNames, Confirmation, Reading, TokenFacts};
 use crate::trust::settings::TrustedServerSettings;
 
 /// Why the claims cannot be believed: a fixed sentence.
@@ -34,30 +32,27 @@ pub(crate) fn lay_out(
         Subject::parse,
         "the token's `sub` is not a usable string",
     )?;
-    let jti = identifier(&claims, "jti", Jti::parse, "the token's `jti` is not a usable string")?;
+    identifier(&claims, "jti", Jti::parse, "the token's `jti` is not a usable string")?;
     let client = client(&claims, &server.claim_names)?;
     let scopes = scopes(&claims, &server.claim_names)?;
-    let facts = TokenFacts {
+    text(&claims, "sid", "the token's `sid` is not a string")?;
+    text(&claims, "acr", "the token's `acr` is not a string")?;
+    moment(&claims, "iat", "the token's `iat` is not a whole number of seconds")?;
+    moment(
+        &claims,
+        "auth_time",
+        "the token's `auth_time` is not a whole number of seconds",
+    )?;
+    Ok(TokenFacts::new(Reading {
         server: server.id.clone(),
         issuer: server.issuer.clone(),
-        jti,
         kid,
-        session: text(&claims, "sid", "the token's `sid` is not a string")?,
-        issued_at: moment(&claims, "iat", "the token's `iat` is not a whole number of seconds")?,
         expires_at,
-        auth_time: moment(
-            &claims,
-            "auth_time",
-            "the token's `auth_time` is not a whole number of seconds",
-        )?,
-        acr: text(&claims, "acr", "the token's `acr` is not a string")?,
         confirmation: confirmation(&claims)?,
-        claims: Arc::new(normalise(claims, client.as_ref(), subject.as_ref(), &scopes)),
-        subject,
+        claims: normalise(claims, client.as_ref(), subject.as_ref(), &scopes),
         client,
         scopes,
-    };
-    Ok(facts)
+    }))
 }
 
 /// Lays the normalised values over the claims, so that an expression reads the same whatever the
@@ -97,19 +92,18 @@ fn identifier<T, E>(
     }
 }
 
-fn text(claims: &Map<String, Value>, name: &str, otherwise: Unreadable) -> Result<Option<String>, Unreadable> {
+fn text(claims: &Map<String, Value>, name: &str, otherwise: Unreadable) -> Result<(), Unreadable> {
     match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        None | Some(Value::Null | Value::String(_)) => Ok(()),
         Some(_) => Err(otherwise),
     }
 }
 
-fn moment(claims: &Map<String, Value>, name: &str, otherwise: Unreadable) -> Result<Option<Timestamp>, Unreadable> {
+fn moment(claims: &Map<String, Value>, name: &str, otherwise: Unreadable) -> Result<(), Unreadable> {
     match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
+        None | Some(Value::Null) => Ok(()),
         Some(value) => match whole_number(value) {
-            Some(seconds) if seconds >= 0 => Ok(Some(Timestamp::from_unix_seconds(seconds))),
+            Some(seconds) if seconds >= 0 => Ok(()),
             _ => Err(otherwise),
         },
     }

@@ -100,7 +100,7 @@ impl Live<'_> {
 
     /// Whether the token may be revoked without our having heard of it. Where nothing is followed, one atomic look.
     fn is_unheard(&self, token: &VerifiedToken, servers: &ServerSet) -> bool {
-        let is_its = |server: &&Arc<TrustedServer>| server.settings.id == token.facts().server;
+        let is_its = |server: &&Arc<TrustedServer>| server.settings.id == *token.facts().server();
         self.desk.verdicts.revocations().is_stale(self.now.monotonic)
             && servers
                 .servers
@@ -155,7 +155,7 @@ impl Live<'_> {
                 }
                 continue;
             }
-            match self.verify(text, token, server) {
+            match self.verify(token, server) {
                 Ok(verdict) => return self.keep(key, verdict),
                 Err(Unverifiable::UnknownKid(detail)) => {
                     if server.may_refresh() {
@@ -182,7 +182,7 @@ impl Live<'_> {
         ask(text, key, servers, asked)
     }
 
-    fn verify(&self, text: &str, token: &mut Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
+    fn verify(&self, token: &mut Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
         let settings = &server.settings;
         let live = server.keys();
         // INVARIANT: the generation is read before the set, see `keys`.
@@ -204,8 +204,9 @@ impl Live<'_> {
         };
         let facts =
             token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
+        let (facts, bytes) = self.desk.kinds.share(facts);
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
-        let verdict = Verdict::new(token, text.len(), self.now, leeway(settings))
+        let verdict = Verdict::new(token, bytes, self.now, leeway(settings))
             .issued_as(settings.issued_as.clone())
             .verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {

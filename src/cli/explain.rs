@@ -16,7 +16,6 @@ use crate::cli::{Output, assume};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Settings;
 use crate::config::cases::RequestLine;
-use crate::policy::compile::compile;
 use crate::policy::decision::Decision;
 use crate::policy::facts::RequestFacts;
 use crate::policy::trace::{Stage, Step, StepOutcome, Trace, Tracer as _};
@@ -75,7 +74,7 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<ExitCode>
     if let Some(note) = assume::note(&settings).filter(|_| matches!(assumed, Assumed::Token(_))) {
         trace.step(|| Step::note(Stage::Token, note));
     }
-    let decision = decide(&settings, &facts, &assumed, &mut trace)?;
+    let decision = decide(&settings, &facts, &assumed, &mut trace);
     match args.output {
         Output::Text => text(out, &args.request, &decision, &trace)?,
         Output::Json => writeln!(out, "{:#}", to_json(&args.request, &decision, &trace))?,
@@ -111,25 +110,14 @@ fn read(args: &ExplainArgs) -> anyhow::Result<Read> {
 }
 
 /// The decision, its steps added to the trace: the wire's own pipeline before an assumed caller.
-///
-/// # Errors
-/// When the rules do not compile, which `config::load` has ruled out.
-fn decide(
-    settings: &Settings,
-    facts: &RequestFacts<'_>,
-    assumed: &Assumed,
-    trace: &mut Trace,
-) -> anyhow::Result<Decision> {
-    let (Some(policy), _) = compile(&settings.policy) else {
-        bail!("the routes do not compile");
-    };
+fn decide(settings: &Settings, facts: &RequestFacts<'_>, assumed: &Assumed, trace: &mut Trace) -> Decision {
     let now = SystemClock::start().now();
     let claims = match assumed {
         Assumed::Token(claims) => Some(claims),
         Assumed::Nobody => None,
     };
     let servers = assume::servers(settings, claims);
-    Ok(explain(&policy, &servers, facts, assumed, now, trace))
+    explain(&settings.compiled, &servers, facts, assumed, now, trace)
 }
 
 fn text(out: &mut impl Write, request: &str, decision: &Decision, trace: &Trace) -> io::Result<()> {

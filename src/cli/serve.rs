@@ -13,6 +13,7 @@ use crate::app::{App, Options, Part};
 use crate::clock::SystemClock;
 use crate::config::source::{Source as _, System};
 use crate::config::{self, Settings};
+use crate::entropy;
 use crate::lifecycle::{DrainSettings, ExitReport, Signals};
 use crate::telemetry::log::{self, LogFormat};
 use crate::threads;
@@ -73,6 +74,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     log::init(System.variable(log::FILTER_VARIABLE).as_deref(), format)?;
     report_panics();
+    // The generator gathers entropy for a while when it is first asked: beside the reading of the file.
+    std::thread::spawn(entropy::random_bytes::<1>);
     let settings = match config::load_for_serving(&args.config, &System) {
         Ok(settings) => settings,
         Err(report) => {

@@ -16,7 +16,6 @@ use crate::config::cases::{self, Case};
 use crate::config::source::System;
 use crate::model::location::Location;
 use crate::model::time::Timestamp;
-use crate::policy::compile::compile;
 use crate::policy::compiled::CompiledPolicy;
 use crate::policy::decision::Decision;
 use crate::policy::trace::Untraced;
@@ -53,9 +52,7 @@ struct Outcome {
 /// When a file has errors (which are printed), or what writing to `out` says.
 pub fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let settings = super::load(&args.config)?;
-    let (Some(policy), _) = compile(&settings.policy) else {
-        bail!("the routes do not compile");
-    };
+    let policy = &settings.compiled;
     let now = SystemClock::start().now();
     let mut outcomes = Vec::new();
     for path in &args.cases {
@@ -70,7 +67,7 @@ pub fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             file: path.display().to_string(),
             location: case.location,
             name: case.name.clone(),
-            differences: differences(&settings, &policy, case, now),
+            differences: differences(&settings, policy, case, now),
         }));
     }
     let failed = outcomes

@@ -47,8 +47,8 @@ struct Servers {
 }
 
 impl Context<'_> {
-    /// The settings. They are of use only if no finding is an error.
-    pub(crate) fn assemble(&mut self, file: File) -> Settings {
+    /// The settings, where the rules compile. They are of use only if no finding is an error.
+    pub(crate) fn assemble(&mut self, file: File) -> Option<Settings> {
         let public_url = file
             .public_url
             .as_ref()
@@ -99,7 +99,7 @@ impl Context<'_> {
                 .collect(),
             servers: servers.policy,
         };
-        let (_, findings) = policy::compile::compile(&policy);
+        let (compiled, findings) = policy::compile::compile(&policy);
         self.problems.extend(findings);
         if issues_tokens {
             let (_, findings) = oauth::access::compile(&declared);
@@ -118,7 +118,8 @@ impl Context<'_> {
                 declared,
                 dev: self.dev,
             });
-        Settings {
+        let registration = file.registration.as_ref().map(|file| self.registration(file));
+        Some(Settings {
             dev: self.dev,
             public_url,
             listeners,
@@ -126,15 +127,16 @@ impl Context<'_> {
             sealing_key,
             gate,
             policy,
+            compiled: Arc::new(compiled?),
             trust: servers.trust,
             managed: servers.managed,
             issuer,
-            registration: file.registration.as_ref().map(|file| self.registration(file)),
+            registration,
             telemetry,
             source_path: PathBuf::new(),
             version: String::new(),
             report: Report::new(&PathBuf::new(), Arc::from(""), Vec::new()),
-        }
+        })
     }
 
     /// A client of `tls_client_auth` needs somebody who vouches for its certificate.

@@ -18,10 +18,11 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::envoy::wire::Message;
-use crate::model::id::{ClientId, Subject};
+use crate::model::id::ClientId;
 use crate::model::reason::Reason;
-use crate::policy::caller::VerifiedToken;
+use crate::policy::caller::{TokenFacts, VerifiedToken};
 use crate::policy::decision::{Decision, Denial, Permit};
+use crate::policy::held::Claim;
 
 /// The claims that go into the dynamic metadata, under `claims`: what access logs and RBAC rules ask for, and no personal data.
 pub const METADATA_CLAIMS: [&str; 5] = ["acr", "auth_time", "exp", "iss", "jti"];
@@ -301,32 +302,41 @@ impl Common<'_> {
     fn write(&self, metadata: &mut Message<'_>, caller: Option<&VerifiedToken>) {
         let start = metadata.0.len();
         let facts = caller.map(VerifiedToken::facts);
-        let subject = facts.and_then(|facts| facts.subject.as_ref());
-        let client = facts.and_then(|facts| facts.client.as_ref());
+        let subject = facts.and_then(TokenFacts::subject);
+        let client = facts.and_then(TokenFacts::client);
         // One by one: with a key that is known when it is compiled, an entry's head is a few stores.
         metadata.text_entry("api", self.api);
         metadata.text_entry("route", self.route);
         metadata.text_entry("decision_id", self.decision_id);
         metadata.text_entry("outcome", self.outcome);
         metadata.text_entry("reason", self.reason);
-        metadata.text_entry("sub", subject.map_or("", Subject::as_str));
+        metadata.text_entry("sub", subject.unwrap_or_default());
         metadata.text_entry("client_id", client.map_or("", ClientId::as_str));
         // Identifiers have at most 1 KiB each, so that up to here nothing can overflow.
         let mut budget = Budget {
             end: start + METADATA_BYTES_MAX - RESERVE,
             truncated: false,
         };
-        let scope = facts.map_or("", |facts| scope_text(&facts.claims));
+        let scope = facts.and_then(|facts| facts.claims().text("scope")).unwrap_or_default();
         let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
         metadata.text_entry("scope", scope);
         entry(metadata, "claims", |value| {
             value.message(5, |claims| {
                 for name in METADATA_CLAIMS {
-                    let Some(claim) = facts.and_then(|facts| facts.claims.get(name)) else {
+                    let Some(claim) = facts.and_then(|facts| facts.claims().get(name)) else {
                         continue;
                     };
-                    if budget.takes(claims, weight(claim)) {
-                        entry(claims, name, |value| json(value, claim));
+                    match claim {
+                        Claim::Text(text) => {
+                            if budget.takes(claims, FRAME + text.len()) {
+                                claims.text_entry(name, text);
+                            }
+                        }
+                        Claim::Json(claim) => {
+                            if budget.takes(claims, weight(&claim)) {
+                                entry(claims, name, |value| json(value, &claim));
+                            }
+                        }
                     }
                 }
             });
@@ -352,11 +362,6 @@ impl Budget {
         self.truncated |= !fits;
         fits
     }
-}
-
-/// The scopes as `authz` has laid them into the claims: one space-delimited text.
-fn scope_text(claims: &serde_json::Map<String, Value>) -> &str {
-    claims.get("scope").and_then(Value::as_str).unwrap_or("")
 }
 
 /// One entry of a `Struct`: the key as 1, the `Value` as 2.
@@ -392,9 +397,11 @@ fn json(message: &mut Message<'_>, value: &Value) {
     }
 }
 
+/// What a value takes beside its text.
+const FRAME: usize = 16;
+
 /// At least as many bytes as [`json`] writes for this claim. `serde_json` bounds the nesting to 128.
 fn weight(value: &Value) -> usize {
-    const FRAME: usize = 16;
     match value {
         Value::Null | Value::Bool(_) => FRAME,
         Value::Number(number) if number.is_f64() => FRAME,

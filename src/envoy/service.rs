@@ -32,8 +32,9 @@ use crate::envoy::grpc::{self, Answer, RpcError, Unreadable};
 use crate::envoy::reply::{Audience, Sendable};
 use crate::envoy::view;
 use crate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Outcome};
-use crate::model::id::{ClientId, Subject};
+use crate::model::id::ClientId;
 use crate::model::reason::Reason;
+use crate::policy::caller::TokenFacts;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::facts::{Occurrence, RequestFacts};
 
@@ -383,9 +384,9 @@ impl<C: Checks> Call<C> {
             host: facts.map_or("", |facts| facts.host),
             path: facts.map_or("", RequestFacts::path),
             request_id: facts.map_or("", |facts| facts.request_id),
-            authorization_server: token.map(|token| token.server.as_str()),
-            subject: token.and_then(|token| token.subject.as_ref()).map(Subject::as_str),
-            client_id: token.and_then(|token| token.client.as_ref()).map(ClientId::as_str),
+            authorization_server: token.map(|token| token.server().as_str()),
+            subject: token.and_then(TokenFacts::subject),
+            client_id: token.and_then(TokenFacts::client).map(ClientId::as_str),
             long_lived,
             traceparent,
             tracestate,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::jose::json::whole_number;
 use crate::model::digest::Digest;
-use crate::model::id::{AuthorizationServerId, ClientId, Issuer, Jti, Kid, Subject};
+use crate::model::id::{AuthorizationServerId, ClientId, Issuer, Kid};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
+use crate::policy::held::{Claim, Claims, Shape};
 
 pub use crate::policy::challenge::Scheme;
 
@@ -60,38 +62,211 @@ pub struct Confirmation {
 
 /// What a token is known to say. Built by `authz` from a verified JWS or an introspection answer,
 /// or, for `explain` and `test`, from assumed claims: see the constructors below.
+///
+/// The gate keeps a million of these: what tokens of one kind have in common is in one place for all of them.
 #[derive(Debug, Clone)]
 pub struct TokenFacts {
+    common: Arc<Common>,
+    /// The claims that are its own, as [`crate::policy::held`] writes them.
+    own: Box<str>,
+    /// `exp`.
+    expires_at: Timestamp,
+    /// `cnf`, where there is one.
+    confirmation: Option<Box<Confirmation>>,
+}
+
+/// What tokens of one kind have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Common {
+    server: AuthorizationServerId,
+    issuer: Issuer,
+    client: Option<ClientId>,
+    scopes: ScopeSet,
+    kid: Option<Kid>,
+    shape: Shape,
+}
+
+/// What token facts are made of. The claims of the client, the subject and the scopes were read already.
+#[derive(Debug, Clone)]
+pub struct Reading {
     /// The authorization server that vouches for it.
     pub server: AuthorizationServerId,
     /// `iss`.
     pub issuer: Issuer,
-    /// `sub`, if there is one.
-    pub subject: Option<Subject>,
     /// The client, by the server's claim names.
     pub client: Option<ClientId>,
     /// The scopes, by the server's claim names.
     pub scopes: ScopeSet,
-    /// `jti`.
-    pub jti: Option<Jti>,
     /// The key that signed it; `None` for an introspected token.
     pub kid: Option<Kid>,
-    /// `sid`: the session or grant that it descends from.
-    pub session: Option<String>,
-    /// `iat`.
-    pub issued_at: Option<Timestamp>,
     /// `exp`.
     pub expires_at: Timestamp,
-    /// `auth_time` (RFC 9470 section 6.2).
-    pub auth_time: Option<Timestamp>,
-    /// `acr`.
-    pub acr: Option<String>,
     /// `cnf`.
     pub confirmation: Confirmation,
     /// Every claim, with `client_id`, `sub` and `scope` (a space-delimited string) laid over by the
     /// normalised values, so that an expression reads the same whatever the issuer calls them.
-    pub claims: Arc<Map<String, Value>>,
+    pub claims: Map<String, Value>,
 }
+
+impl TokenFacts {
+    /// Keeps what was read.
+    #[must_use]
+    pub fn new(reading: Reading) -> Self {
+        let Reading {
+            server,
+            issuer,
+            client,
+            scopes,
+            kid,
+            expires_at,
+            confirmation,
+            claims,
+        } = reading;
+        let (shape, own) = Shape::of(claims);
+        Self {
+            common: Arc::new(Common {
+                server,
+                issuer,
+                client,
+                scopes,
+                kid,
+                shape,
+            }),
+            own,
+            expires_at,
+            confirmation: (confirmation != Confirmation::default()).then(|| Box::new(confirmation)),
+        }
+    }
+
+    /// The authorization server that vouches for it.
+    #[must_use]
+    pub fn server(&self) -> &AuthorizationServerId {
+        &self.common.server
+    }
+
+    /// `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.common.issuer
+    }
+
+    /// The client, by the server's claim names.
+    #[must_use]
+    pub fn client(&self) -> Option<&ClientId> {
+        self.common.client.as_ref()
+    }
+
+    /// The scopes, by the server's claim names.
+    #[must_use]
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.common.scopes
+    }
+
+    /// The key that signed it; `None` for an introspected token.
+    #[must_use]
+    pub fn kid(&self) -> Option<&Kid> {
+        self.common.kid.as_ref()
+    }
+
+    /// `sub`, if there is one.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.claims().subject()
+    }
+
+    /// `jti`.
+    #[must_use]
+    pub fn jti(&self) -> Option<&str> {
+        self.claims().text("jti")
+    }
+
+    /// `sid`: the session or grant that it descends from.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.claims().text("sid")
+    }
+
+    /// `acr`.
+    #[must_use]
+    pub fn acr(&self) -> Option<&str> {
+        self.claims().text("acr")
+    }
+
+    /// `iat`.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.moment("iat")
+    }
+
+    /// `exp`.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// `auth_time` (RFC 9470 section 6.2).
+    #[must_use]
+    pub fn auth_time(&self) -> Option<Timestamp> {
+        self.moment("auth_time")
+    }
+
+    /// `cnf`.
+    #[must_use]
+    pub fn confirmation(&self) -> Confirmation {
+        self.confirmation.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Every claim, with `client_id`, `sub` and `scope` (a space-delimited string) laid over by the
+    /// normalised values, so that an expression reads the same whatever the issuer calls them.
+    #[must_use]
+    pub fn claims(&self) -> Claims<'_> {
+        Claims::new(&self.common.shape, &self.own)
+    }
+
+    fn moment(&self, name: &str) -> Option<Timestamp> {
+        match self.claims().get(name)? {
+            Claim::Json(value) => whole_number(&value).map(Timestamp::from_unix_seconds),
+            Claim::Text(_) => None,
+        }
+    }
+
+    /// What it has in common with other tokens of its kind.
+    #[must_use]
+    pub fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+
+    /// The same, with an equal `common` that others have too.
+    ///
+    /// # Panics
+    /// In tests, if it is not equal.
+    #[must_use]
+    pub fn sharing(mut self, common: Arc<Common>) -> Self {
+        debug_assert_eq!(self.common, common, "only what is equal is shared");
+        self.common = common;
+        self
+    }
+
+    /// How much memory it takes, without what it has in common with others.
+    #[must_use]
+    pub fn own_bytes(&self) -> usize {
+        let confirmation = self.confirmation.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + self.own.len() + confirmation
+    }
+}
+
+impl Common {
+    /// How much memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let client = self.client.as_ref().map_or(0, |client| client.as_str().len());
+        let scopes = self.scopes.iter().map(|scope| SCOPE_BYTES + scope.as_str().len());
+        size_of::<Self>() + client + scopes.sum::<usize>() + self.shape.bytes()
+    }
+}
+
+/// What a scope takes beside its text: its place in the set, and its counters.
+const SCOPE_BYTES: usize = 32;
 
 /// A token that was verified: the only thing from which a permit for a caller can be built.
 ///

@@ -4,15 +4,13 @@
 //! claims mean, and refuses a claim of the wrong type rather than reading it as absent, because a
 //! rule could then take "absent" for "nothing is asked".
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer, Jti, Kid, Subject};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::policy::caller::{ClaimNames, Confirmation, TokenFacts};
+use crate::policy::caller::{ClaimNames, Confirmation, Reading, TokenFacts};
 
 /// Why the claims cannot be laid out: a sentence for the log, from a fixed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,16 +96,16 @@ impl TokenFacts {
     /// # Errors
     /// [`BadClaim`] if a claim that rules ask about has the wrong type.
     pub fn read(provenance: Provenance, names: &ClaimNames, mut claims: Map<String, Value>) -> Result<Self, BadClaim> {
-        let subject = text(&claims, "sub", BadClaim("`sub` is no text"))?
-            .map(|text| Subject::parse(text).map_err(|_| BadClaim("`sub` is no identifier")))
-            .transpose()?;
-        let jti = text(&claims, "jti", BadClaim("`jti` is no text"))?
-            .map(|text| Jti::parse(text).map_err(|_| BadClaim("`jti` is no identifier")))
-            .transpose()?;
-        let session = text(&claims, "sid", BadClaim("`sid` is no text"))?.map(str::to_owned);
-        let acr = text(&claims, "acr", BadClaim("`acr` is no text"))?.map(str::to_owned);
-        let issued_at = time(&claims, "iat", BadClaim("`iat` is no whole number of seconds"))?;
-        let auth_time = time(
+        if let Some(subject) = text(&claims, "sub", BadClaim("`sub` is no text"))? {
+            Subject::parse(subject).map_err(|_| BadClaim("`sub` is no identifier"))?;
+        }
+        if let Some(jti) = text(&claims, "jti", BadClaim("`jti` is no text"))? {
+            Jti::parse(jti).map_err(|_| BadClaim("`jti` is no identifier"))?;
+        }
+        text(&claims, "sid", BadClaim("`sid` is no text"))?;
+        text(&claims, "acr", BadClaim("`acr` is no text"))?;
+        time(&claims, "iat", BadClaim("`iat` is no whole number of seconds"))?;
+        time(
             &claims,
             "auth_time",
             BadClaim("`auth_time` is no whole number of seconds"),
@@ -120,22 +118,16 @@ impl TokenFacts {
             None => claims.remove("client_id"),
         };
         claims.insert("scope".to_owned(), scopes.to_string().into());
-        Ok(Self {
+        Ok(Self::new(Reading {
             server: provenance.server,
             issuer: provenance.issuer,
-            subject,
             client,
             scopes,
-            jti,
             kid: provenance.kid,
-            session,
-            issued_at,
             expires_at: provenance.expires_at,
-            auth_time,
-            acr,
             confirmation,
-            claims: Arc::new(claims),
-        })
+            claims,
+        }))
     }
 }
 
@@ -153,13 +145,10 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &str, bad: BadClaim) -> Result
     }
 }
 
-fn time(claims: &Map<String, Value>, name: &str, bad: BadClaim) -> Result<Option<Timestamp>, BadClaim> {
+fn time(claims: &Map<String, Value>, name: &str, bad: BadClaim) -> Result<(), BadClaim> {
     match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value
-            .as_i64()
-            .map(|seconds| Some(Timestamp::from_unix_seconds(seconds)))
-            .ok_or(bad),
+        None | Some(Value::Null) => Ok(()),
+        Some(value) => value.as_i64().map(drop).ok_or(bad),
     }
 }
 
@@ -306,8 +295,9 @@ mod tests {
             claims(json!({"cid": "mobile", "scp": ["b", "a"], "sub": "ada"})),
         )
         .expect("valid");
-        assert_eq!(facts.claims.get("client_id"), Some(&json!("mobile")));
-        assert_eq!(facts.claims.get("scope"), Some(&json!("a b")));
-        assert_eq!(facts.claims.get("sub"), Some(&json!("ada")));
+        let text = |name: &str| facts.claims().text(name).map(str::to_owned);
+        assert_eq!(text("client_id").as_deref(), Some("mobile"));
+        assert_eq!(text("scope").as_deref(), Some("a b"));
+        assert_eq!(text("sub").as_deref(), Some("ada"));
     }
 }

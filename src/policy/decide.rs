@@ -94,11 +94,11 @@ fn decide(
         facts: token.facts(),
         scheme: *scheme,
     };
-    if !selected.api.servers.contains(&asker.facts.server) {
+    if !selected.api.servers.contains(asker.facts.server()) {
         tracer.step(|| {
             Step::fail(
                 Stage::Token,
-                format!("`{}` does not vouch for this api's callers", asker.facts.server),
+                format!("`{}` does not vouch for this api's callers", asker.facts.server()),
             )
         });
         return Err(asker.refuse(
@@ -110,7 +110,7 @@ fn decide(
     asker.check_binding(*proof, *certificate, &needed, tracer)?;
     let host = host::normalise(facts.host).unwrap_or_default();
     let input = Input {
-        claims: Some(&asker.facts.claims),
+        claims: Some(asker.facts.claims()),
         captures: &selected.captures,
         facts,
         host: &host,
@@ -175,7 +175,7 @@ impl Asker<'_> {
         needed: &[&TokenRequirement],
         tracer: &mut impl Tracer,
     ) -> Result<(), Denial> {
-        let confirmation = self.facts.confirmation;
+        let confirmation = self.facts.confirmation();
         let fail = |tracer: &mut _, reason: Reason, detail: &'static str, scheme: Scheme| {
             Tracer::step(tracer, || Step::fail(Stage::Binding, detail));
             let complaint = match reason {
@@ -228,7 +228,7 @@ impl Asker<'_> {
     }
 
     fn check_api_client(&self, tracer: &mut impl Tracer) -> Result<(), Denial> {
-        if self.selected.api.clients.admit(self.facts.client.as_ref()) {
+        if self.selected.api.clients.admit(self.facts.client()) {
             return Ok(());
         }
         tracer.step(|| {
@@ -251,7 +251,7 @@ impl Asker<'_> {
         let Some(clients) = &requirement.clients else {
             return Ok(());
         };
-        if clients.admit(self.facts.client.as_ref()) {
+        if clients.admit(self.facts.client()) {
             return Ok(());
         }
         tracer.step(|| {
@@ -271,7 +271,7 @@ impl Asker<'_> {
     }
 
     fn client(&self) -> String {
-        match &self.facts.client {
+        match self.facts.client() {
             Some(client) => format!("the client `{client}`"),
             None => "a token that names no client".to_owned(),
         }
@@ -279,7 +279,7 @@ impl Asker<'_> {
 
     /// All scopes of all requirements at once, so that the answer names everything that is missing.
     fn check_scopes(&self, needed: &[&TokenRequirement], tracer: &mut impl Tracer) -> Result<(), Denial> {
-        let held = &self.facts.scopes;
+        let held = self.facts.scopes();
         let mut holds = true;
         for requirement in needed {
             holds &= held.is_superset(&requirement.all);
@@ -309,11 +309,14 @@ impl Asker<'_> {
         now: Timestamp,
         tracer: &mut impl Tracer,
     ) -> Result<(), Denial> {
-        let strong =
-            requirement.acr.is_empty() || self.facts.acr.as_ref().is_some_and(|acr| requirement.acr.contains(acr));
+        let strong = requirement.acr.is_empty()
+            || self
+                .facts
+                .acr()
+                .is_some_and(|acr| requirement.acr.iter().any(|class| class == acr));
         let recent = requirement.max_age.is_none_or(|max_age| {
             self.facts
-                .auth_time
+                .auth_time()
                 .is_some_and(|at| at <= now.plus(AUTH_TIME_LEEWAY) && now.since(at) <= max_age)
         });
         if strong && recent {

@@ -19,12 +19,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use smallvec::SmallVec;
 
 use crate::model::reason::Reason;
 use crate::policy::declared::ForwardToken;
 use crate::policy::expression;
+use crate::policy::held::{Claim, Claims};
 use crate::policy::predicate::{Expression, Input, Unevaluated};
 
 /// The longest value of one header, in bytes.
@@ -102,7 +103,7 @@ impl IdentityHeader {
     /// The header's text; `None` if there is nothing to say.
     fn text(&self, input: &Input<'_, '_>) -> Result<Option<String>, &'static str> {
         match &self.source {
-            Source::Claim(names) => Ok(input.claims.and_then(|claims| claim(claims, names)).and_then(text_of)),
+            Source::Claim(names) => Ok(input.claims.and_then(|claims| text_of_claim(claims, names))),
             Source::Wildcard(name) => Ok(input
                 .captures
                 .iter()
@@ -215,11 +216,17 @@ impl Forward {
     }
 }
 
-/// A member that is reached by a chain of names, one object after the other.
-fn claim<'a>(claims: &'a Map<String, Json>, names: &[String]) -> Option<&'a Json> {
+/// The text of a member that is reached by a chain of names, one object after the other.
+fn text_of_claim(claims: Claims<'_>, names: &[String]) -> Option<String> {
     let (first, rest) = names.split_first()?;
-    rest.iter()
-        .try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+    match claims.get(first)? {
+        Claim::Text(text) if rest.is_empty() => string(text),
+        Claim::Text(_) => None,
+        Claim::Json(value) => rest
+            .iter()
+            .try_fold(&*value, |value, name| value.as_object()?.get(name))
+            .and_then(text_of),
+    }
 }
 
 fn text_of(json: &Json) -> Option<String> {
@@ -286,6 +293,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::policy::held::Held;
     use crate::policy::predicate::environment;
     use crate::policy::testing::request;
 
@@ -294,8 +302,9 @@ mod tests {
         let parsed = Expression::parse(&env, expression, &["id"]).expect("parses");
         let facts = request("GET https://h.example/x", &[]);
         let captures = vec![(Arc::from("id"), "é/1".to_owned())];
+        let held = claims.as_object().cloned().map(Held::new);
         let input = Input {
-            claims: claims.as_object(),
+            claims: held.as_ref().map(Held::claims),
             captures: &captures,
             facts: &facts,
             host: "h.example",

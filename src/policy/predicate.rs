@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, Program, Value};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::policy::expression::{self, Fields, Reads};
 use crate::policy::facts::RequestFacts;
 use crate::policy::headers;
+use crate::policy::held::{Claim, Claims};
 
 pub use crate::policy::expression::{BadExpression, EXPRESSION_BYTES_MAX, LOOP_NESTING_MAX, LOOPS_MAX, NESTING_MAX};
 
@@ -32,7 +33,7 @@ pub type Captures = Vec<(Arc<str>, String)>;
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a, 'r> {
     /// `token`; `None` where there is no caller.
-    pub claims: Option<&'a Map<String, Json>>,
+    pub claims: Option<Claims<'a>>,
     /// `path`.
     pub captures: &'a [(Arc<str>, String)],
     /// `request`, less the host and path, which are normalised.
@@ -131,7 +132,7 @@ impl Expression {
         let mut context = Context::with_env(Arc::clone(&self.env));
         if self.reads.token != Fields::None {
             let claims = input.claims.ok_or(Unevaluated::Absent)?;
-            context.add_variable_from_value("token", object(claims, &self.reads.token));
+            context.add_variable_from_value("token", of_claims(claims, &self.reads.token));
         }
         if self.reads.path != Fields::None {
             let captures = input
@@ -194,11 +195,14 @@ fn map(entries: impl IntoIterator<Item = (Key, Value)>) -> Value {
     })
 }
 
-fn object(claims: &Map<String, Json>, wanted: &Fields) -> Value {
-    map(claims
-        .iter()
-        .filter(|(name, _)| wanted.has(name))
-        .map(|(name, value)| (key(name), value_of(value))))
+fn of_claims(claims: Claims<'_>, wanted: &Fields) -> Value {
+    map(claims.names().filter(|name| wanted.has(name)).filter_map(|name| {
+        let value = match claims.get(name)? {
+            Claim::Text(text) => Value::from(text),
+            Claim::Json(value) => value_of(&value),
+        };
+        Some((key(name), value))
+    }))
 }
 
 /// A JSON value as CEL sees it: whole numbers are `int` where they fit, else `uint`, else `double`.
@@ -217,7 +221,7 @@ fn value_of(json: &Json) -> Value {
         }
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => Value::List(Arc::new(items.iter().map(value_of).collect())),
-        Json::Object(members) => object(members, &Fields::All),
+        Json::Object(members) => map(members.iter().map(|(name, value)| (key(name), value_of(value)))),
     }
 }
 

@@ -68,14 +68,19 @@ impl<'d> Compiler<'d> {
         let mut hosts = Hosts::default();
         let mut pinned: HashMap<ApiName, Hosts> = HashMap::new();
         let mut duplicates: Vec<(RouteIndex, RouteIndex)> = Vec::new();
+        // An API's rules stand together, in the order of the APIs.
+        let mut rules = self.rules.as_slice();
         for (index, api) in apis.iter().enumerate() {
+            let end = rules.partition_point(|rule| rule.api == index);
+            let (its, others) = rules.split_at(end);
+            rules = others;
             let alone = pinned.entry(api.name.clone()).or_default();
             for host in &api.hosts {
                 let shared = hosts.entry(host, api.paths);
                 shared.hide |= api.hide;
                 let own = alone.entry(host, api.paths);
                 own.hide = api.hide;
-                for rule in self.rules.iter().filter(|rule| rule.api == index) {
+                for rule in its {
                     let number = rule.route.index;
                     if let Err(earlier) = shared.verbs(rule.template.as_ref()).insert(&rule.verb, number)
                         && !duplicates.contains(&(earlier, number))

@@ -4,6 +4,8 @@
 //! such a path gets the looser verdict, and an upstream that is lax about spelling serves it the
 //! strict route's resource. That may be meant; the operator is told at load (cases P20, P22).
 
+use std::collections::HashMap;
+
 use crate::model::finding::Finding;
 use crate::policy::compiled::{Api, Clients, Requirement, Rule, TokenRequirement};
 use crate::policy::route::ANY;
@@ -14,17 +16,22 @@ use super::Compiler;
 impl Compiler<'_> {
     pub(super) fn report_shadows(&mut self, apis: &[Api]) {
         let mut findings = Vec::new();
+        let hosts = |rule: &Rule| apis.get(rule.api).map_or(&[][..], |api| &api.hosts);
         // Nothing is looser than `deny`, nothing stricter than `public`.
         let wides = self
             .rules
             .iter()
             .filter(|rule| !matches!(rule.requirement, Requirement::Deny));
-        let narrows: Vec<(&Rule, &Template)> = self
-            .rules
-            .iter()
-            .filter(|rule| !matches!(rule.requirement, Requirement::Public))
-            .filter_map(|rule| Some((rule, rule.template.as_ref()?)))
-            .collect();
+        let mut narrows: HashMap<&str, Paths<'_>> = HashMap::new();
+        for (place, rule) in self.rules.iter().enumerate() {
+            let Some(template) = &rule.template else { continue };
+            if !matches!(rule.requirement, Requirement::Public) {
+                for host in hosts(rule) {
+                    narrows.entry(host).or_default().insert(template.segments(), place);
+                }
+            }
+        }
+        let mut near = Vec::new();
         for wide in wides {
             let Some(template) = wide
                 .template
@@ -33,15 +40,18 @@ impl Compiler<'_> {
             else {
                 continue;
             };
-            let mut strict = narrows
-                .iter()
-                .filter(|(narrow, narrow_template)| {
-                    share_verb(&wide.verb, &narrow.verb)
-                        && catches(template, narrow_template)
-                        && share_host(apis, wide, narrow)
-                        && looser(wide, narrow, apis)
-                })
-                .map(|(narrow, _)| narrow);
+            near.clear();
+            for paths in hosts(wide).iter().filter_map(|host| narrows.get(host.as_str())) {
+                paths.near(template.segments(), &mut near);
+            }
+            near.sort_unstable();
+            near.dedup();
+            let mut strict = near.iter().filter_map(|place| self.rules.get(*place)).filter(|narrow| {
+                let catches = |narrow: &Template| catches(template, narrow);
+                share_verb(&wide.verb, &narrow.verb)
+                    && narrow.template.as_ref().is_some_and(catches)
+                    && looser(wide, narrow, apis)
+            });
             if let Some(first) = strict.next() {
                 let more = strict.count();
                 let others = if more == 0 {
@@ -63,6 +73,51 @@ impl Compiler<'_> {
             }
         }
         self.findings.append(&mut findings);
+    }
+}
+
+/// The rules of a host by their paths, so that a rule is compared with its neighbours and not with all: there may be
+/// ten thousand.
+#[derive(Default)]
+struct Paths<'t> {
+    literals: HashMap<&'t str, Self>,
+    capture: Option<Box<Self>>,
+    /// Rules whose path ends here, and those that go on with anything.
+    rules: Vec<usize>,
+}
+
+impl<'t> Paths<'t> {
+    fn insert(&mut self, segments: &'t [Segment], rule: usize) {
+        match segments.split_first() {
+            None | Some((Segment::Rest(_), _)) => self.rules.push(rule),
+            Some((Segment::Literal(text), rest)) => self.literals.entry(text).or_default().insert(rest, rule),
+            Some((Segment::Capture(_), rest)) => self.capture.get_or_insert_default().insert(rest, rule),
+        }
+    }
+
+    /// Every rule that [`catches`] may say yes to, and few others.
+    fn near(&self, wide: &[Segment], found: &mut Vec<usize>) {
+        match wide.split_first() {
+            None => found.extend(&self.rules),
+            Some((Segment::Literal(text), rest)) => {
+                if let Some(next) = self.literals.get(&**text) {
+                    next.near(rest, found);
+                }
+            }
+            Some((Segment::Capture(_), rest)) => {
+                for next in self.literals.values().chain(self.capture.as_deref()) {
+                    next.near(rest, found);
+                }
+            }
+            Some((Segment::Rest(_), _)) => self.all(found),
+        }
+    }
+
+    fn all(&self, found: &mut Vec<usize>) {
+        found.extend(&self.rules);
+        for next in self.literals.values().chain(self.capture.as_deref()) {
+            next.all(found);
+        }
     }
 }
 
@@ -97,11 +152,6 @@ fn same_shape(one: &[Segment], other: &[Segment]) -> bool {
             (Segment::Capture(_), Segment::Capture(_)) | (Segment::Rest(_), Segment::Rest(_)) => true,
             _ => false,
         })
-}
-
-fn share_host(apis: &[Api], one: &Rule, other: &Rule) -> bool {
-    let hosts = |rule: &Rule| apis.get(rule.api).map_or(&[][..], |api| &api.hosts);
-    hosts(one).iter().any(|host| hosts(other).contains(host))
 }
 
 fn share_verb(one: &str, other: &str) -> bool {

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::policy::held::Held;
 use crate::policy::testing::request;
 
 fn holds(text: &str, claims: &Json) -> Result<bool, Unevaluated> {
@@ -9,8 +10,9 @@ fn holds(text: &str, claims: &Json) -> Result<bool, Unevaluated> {
     let expression = Expression::parse(&env, text, &["id"]).unwrap_or_else(|error| panic!("{text}: {error:?}"));
     let facts = request("GET https://h.example/x?y", &["x-role: user"]);
     let captures = vec![(Arc::from("id"), "7".to_owned())];
+    let held = claims.as_object().cloned().map(Held::new);
     expression.holds(&Input {
-        claims: claims.as_object(),
+        claims: held.as_ref().map(Held::claims),
         captures: &captures,
         facts: &facts,
         host: "h.example",
@@ -181,10 +183,10 @@ proptest! {
     ) {
         let text = pieces.concat();
         if let Ok(expression) = Expression::parse(&environment(), &text, &["id"]) {
-            let claims = json!({"sub": "ada"});
+            let held = json!({"sub": "ada"}).as_object().cloned().map(Held::new);
             let facts = request("GET https://h.example/x", &[]);
             let _ = expression.evaluate(&Input {
-                claims: claims.as_object(),
+                claims: held.as_ref().map(Held::claims),
                 captures: &[],
                 facts: &facts,
                 host: "h.example",

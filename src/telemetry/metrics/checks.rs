@@ -40,18 +40,23 @@ pub(in crate::telemetry) struct CheckMetrics {
 }
 
 impl CheckMetrics {
-    /// The cells of a route, the same ones as long as anyone has them.
-    pub(in crate::telemetry) fn cells(&self, api: &str, route: &str) -> Arc<RouteCells> {
+    /// The cells of these routes, each by its API and its name: the same ones as long as anyone has them.
+    pub(in crate::telemetry) fn cells<'r>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'r str, &'r str)>,
+    ) -> Box<[Arc<RouteCells>]> {
         let mut routes = self.routes.lock();
         // Here is where a reload passes by: the place to forget routes that are gone.
         routes.retain(|_, cells| cells.strong_count() > 0);
-        let labels = (api.to_owned(), route.to_owned());
-        if let Some(cells) = routes.get(&labels).and_then(Weak::upgrade) {
-            return cells;
-        }
-        let cells = Arc::new(RouteCells::default());
-        routes.insert(labels, Arc::downgrade(&cells));
-        cells
+        let find = |(api, route): (&str, &str)| {
+            let known = routes.entry((api.to_owned(), route.to_owned())).or_default();
+            known.upgrade().unwrap_or_else(|| {
+                let cells = Arc::new(RouteCells::default());
+                *known = Arc::downgrade(&cells);
+                cells
+            })
+        };
+        wanted.into_iter().map(find).collect()
     }
 
     /// The cells for checks that matched no route.
@@ -168,14 +173,18 @@ impl Collector for CheckMetrics {
 mod tests {
     use super::*;
 
+    fn cell(metrics: &CheckMetrics, route: &str) -> Arc<RouteCells> {
+        Arc::clone(&metrics.cells([("a", route)])[0])
+    }
+
     #[test]
     fn routes_that_nobody_has_any_more_take_no_memory() {
         let metrics = CheckMetrics::default();
-        let kept = metrics.cells("a", "kept");
+        let kept = cell(&metrics, "kept");
         for n in 0..1000 {
-            drop(metrics.cells("a", &format!("renamed {n}")));
+            drop(cell(&metrics, &format!("renamed {n}")));
         }
         assert!(metrics.routes.lock().len() <= 2);
-        assert!(Arc::ptr_eq(&kept, &metrics.cells("a", "kept")));
+        assert!(Arc::ptr_eq(&kept, &cell(&metrics, "kept")));
     }
 }

@@ -81,11 +81,11 @@ proptest! {
                     "GET /public" => {}
                     name if preflight => prop_assert!(permit.caller().is_none(), "{name}"),
                     "GET /scoped/{id}" => {
-                        let held = &permit.caller().expect("a caller").facts().scopes;
+                        let held = &permit.caller().expect("a caller").facts().scopes();
                         prop_assert!(held.to_string() == "r");
                     }
                     "POST /scoped/{id}" => {
-                        let held = &permit.caller().expect("a caller").facts().scopes;
+                        let held = &permit.caller().expect("a caller").facts().scopes();
                         prop_assert!(held.to_string() == "w");
                     }
                     "GET /mine/{user}" => prop_assert!(facts.path() == "/mine/ada"),
