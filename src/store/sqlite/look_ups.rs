@@ -175,8 +175,11 @@ impl Desk {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        let ids = serde_json::Value::from_iter(asked.iter().map(|asked| asked.id.as_str())).to_string();
-        let rows = sqlx::query(statement).bind(ids).fetch_all(&mut connection).await?;
+        let ids: serde_json::Value = asked.iter().map(|asked| asked.id.as_str()).collect();
+        let rows = sqlx::query(statement)
+            .bind(ids.to_string())
+            .fetch_all(&mut connection)
+            .await?;
         self.connection = Some(connection);
         Ok(rows)
     }

@@ -139,15 +139,18 @@ async fn rotate_all(
         let (at, idle) = (asked.at.unix_seconds(), asked.idle_expires_at.unix_seconds());
         json!([id.as_str(), asked.from, at, idle])
     });
-    let rotations = Value::from_iter(rotations).to_string();
+    let rotations = rotations.collect::<Value>().to_string();
     let rows = sqlx::query(ROTATE_ALL)
         .bind(rotations)
         .fetch_all(&mut *connection)
         .await?;
     take(&mut waiting, &rows, Rotated::Done, &mut done)?;
     if !waiting.is_empty() {
-        let left = Value::from_iter(waiting.keys().map(GrantId::as_str)).to_string();
-        let rows = sqlx::query(SELECT_AMONG).bind(left).fetch_all(connection).await?;
+        let left: Value = waiting.keys().map(GrantId::as_str).collect();
+        let rows = sqlx::query(SELECT_AMONG)
+            .bind(left.to_string())
+            .fetch_all(connection)
+            .await?;
         take(&mut waiting, &rows, Rotated::Overtaken, &mut done)?;
     }
     done.extend(waiting.into_values().map(|asked| (asked.answer, Ok(Rotated::Unknown))));
