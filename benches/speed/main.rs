@@ -23,6 +23,7 @@
 mod check;
 mod figures;
 mod load;
+mod overload;
 mod process;
 mod servers;
 mod world;
@@ -44,10 +45,16 @@ struct Part {
     run: fn(Settings) -> Vec<Figure>,
 }
 
-const PARTS: &[Part] = &[Part {
-    name: "check",
-    run: check::run,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "check",
+        run: check::run,
+    },
+    Part {
+        name: "overload",
+        run: overload::run,
+    },
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
