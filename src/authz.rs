@@ -37,7 +37,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::authz::binding::{Asked, Bindings, Unproven};
-use crate::authz::cache::{Now, Verdicts};
+use crate::authz::cache::Verdicts;
 use crate::authz::credential::Presented;
 use crate::authz::lookup::Desk;
 pub use crate::authz::lookup::Lookup;
@@ -45,7 +45,7 @@ use crate::authz::nonce::Nonces;
 use crate::authz::replay::Replays;
 pub use crate::authz::snapshot::{Snapshot, UnknownServer};
 use crate::authz::vouch::{Live, Vouch, Vouched};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::model::event::{CacheOutcome, CacheStats, CheckObserver};
 use crate::model::reason::Reason;
 use crate::model::secret::Secret;
@@ -162,16 +162,21 @@ impl Gate {
 
     /// Decides, or says what must be fetched first. Neither blocks on I/O nor awaits.
     pub fn check(&self, facts: &RequestFacts<'_>) -> Step {
-        self.check_traced(facts, &mut Untraced)
+        self.check_at(facts, self.desk.clock.read())
+    }
+
+    /// The same for a caller that has just read the clocks.
+    pub fn check_at(&self, facts: &RequestFacts<'_>, now: Now) -> Step {
+        self.check_by(facts, now, &mut Untraced)
     }
 
     /// The same, with every step told: for a live `explain`.
     pub fn check_traced(&self, facts: &RequestFacts<'_>, tracer: &mut impl Tracer) -> Step {
+        self.check_by(facts, self.desk.clock.read(), tracer)
+    }
+
+    fn check_by(&self, facts: &RequestFacts<'_>, now: Now, tracer: &mut impl Tracer) -> Step {
         let snapshot = self.snapshot.load();
-        let now = Now {
-            wall: self.desk.clock.now(),
-            monotonic: self.desk.clock.monotonic(),
-        };
         let world = Live {
             desk: &self.desk,
             replays: &self.replays,
@@ -269,7 +274,7 @@ pub(crate) fn check(
         }
     };
     let scheme = credential.scheme;
-    let (token, cache) = match world.vouch(credential.expose_token(), &selected) {
+    let (token, cache) = match world.vouch(&credential, &selected) {
         Vouched::Token(token, cache) => (token, cache),
         Vouched::Refused(detail, cache) => {
             tracer.step(|| TraceStep::fail(Stage::Token, detail));

@@ -5,6 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::time::Timestamp;
 
+/// Both clocks, read at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// See [`Clock::now`].
+    pub wall: Timestamp,
+    /// See [`Clock::monotonic`].
+    pub monotonic: Duration,
+}
+
 /// Where the time comes from. Token lifetimes are judged by the wall clock, the age of caches by
 /// the monotonic one: a step of the wall clock must not keep a verdict alive (case J25).
 pub trait Clock: Send + Sync + 'static {
@@ -12,6 +21,13 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// The monotonic clock, as the time since some fixed moment of this process.
     fn monotonic(&self) -> Duration;
+    /// Both clocks at once.
+    fn read(&self) -> Now {
+        Now {
+            wall: self.now(),
+            monotonic: self.monotonic(),
+        }
+    }
     /// The wall clock with its fraction of a second, for spans and logs; nothing is judged by it.
     fn system_time(&self) -> SystemTime {
         let seconds = u64::try_from(self.now().unix_seconds()).unwrap_or(0);

@@ -2,24 +2,33 @@
 
 use scopegate::jose::alg::Algorithm;
 
-use crate::Settings;
 use crate::figures::Figure;
 use crate::load::{Seen, get, h2load};
 use crate::process::{Process, until_open};
 use crate::world::{Size, World};
+use crate::{Measured, Settings};
 
-const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
+pub(crate) const FIGURES: &[&str] = &[
+    "check_cached",
+    "check_cached_tuned",
+    "check_cached_hyper",
+    "check_p50",
+    "check_p99",
+    "check_interval",
+];
+/// What Envoy calls.
+pub(crate) const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// How many calls a round asks of each side.
 const CALLS: usize = 100_000;
 
-pub(crate) fn run(settings: Settings) -> Vec<Figure> {
+pub(crate) fn run(settings: Settings) -> Measured {
     let world = World::new(Size::USUAL, Algorithm::Es256, "");
     let gate = Process::scopegate(world.folder(), &["--gate-threads", "1"]);
     until_open(&world.address);
     let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &body);
     let mut sides = vec![("gate", gate, world.address.clone())];
-    for name in ["stock", "tuned", "hyper"] {
+    for name in ["stock", "tuned", "hyper", "h2"] {
         let (process, address) = Process::server(&["serve", name]);
         sides.push((name, process, address));
     }
@@ -51,6 +60,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         .at_most(0.60),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
             .of("no-op hyper", cost[3].clone()),
+        Figure::new("check_cached_h2", "the same, of no-op h2", "µs", cost[0].clone()).of("no-op h2", cost[4].clone()),
         Figure::new(
             "check_p50",
             "whole cached check, p50 with 256 under way",
@@ -73,6 +83,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         )
         .of("stock no-op tonic", column(1, |seen| 1e6 / seen.per_second)),
     ]
+    .into()
 }
 
 /// Waits until the gate allows what is to be measured, by its own count.

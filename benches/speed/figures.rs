@@ -10,6 +10,8 @@ use serde_json::json;
 pub(crate) struct Figure {
     /// Stable: `--only` selects by it, and tables and plots are made from it.
     pub(crate) name: &'static str,
+    /// The part that measured it; its runner says so.
+    pub(crate) part: &'static str,
     /// In words, for the table.
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
@@ -32,6 +34,7 @@ impl Figure {
     pub(crate) fn new(name: &'static str, what: &'static str, unit: &'static str, values: Vec<f64>) -> Self {
         Self {
             name,
+            part: "",
             what,
             unit,
             values,
@@ -77,6 +80,7 @@ impl Figure {
             "ratio": self.ratio(),
             "limit": self.limit,
             "unit": self.unit,
+            "part": self.part,
             "what": self.what,
             "baseline_what": self.baseline.as_ref().map(|baseline| baseline.what),
             "min": least(&self.values),

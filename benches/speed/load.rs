@@ -74,7 +74,8 @@ fn log_times(log: &Path) -> Vec<u32> {
         .collect()
 }
 
-fn at(sorted: &[u32], part: f64) -> f64 {
+/// A percentile of sorted times, a thousandth of their unit.
+pub(crate) fn at(sorted: &[u32], part: f64) -> f64 {
     let place = (sorted.len() as f64 * part) as usize;
     f64::from(sorted[place.min(sorted.len() - 1)]) / 1000.0
 }

@@ -3,7 +3,7 @@
 //! `benches/run.sh` is the way in: it installs the peers, runs this, and writes docs/performance.md. By hand:
 //!
 //! ```text
-//! cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE]
+//! cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE]
 //! ```
 //!
 //! Servers are processes of their own, and processor time is what the kernel accounts to them, so that the cost of the
@@ -21,15 +21,21 @@
 )]
 
 mod check;
+mod crypto;
+mod curves;
+mod drive;
 mod figures;
 mod load;
 mod overload;
 mod process;
 mod servers;
+mod threads;
+mod through_envoy;
 mod world;
 
 use std::path::PathBuf;
 
+use curves::Curve;
 use figures::Figure;
 
 /// How much is measured.
@@ -39,26 +45,61 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
 }
 
+/// What a part found.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) curves: Vec<Curve>,
+}
+
+impl From<Vec<Figure>> for Measured {
+    fn from(figures: Vec<Figure>) -> Self {
+        Self {
+            figures,
+            curves: Vec::new(),
+        }
+    }
+}
+
 /// One concern, and what it measures.
 struct Part {
     name: &'static str,
-    run: fn(Settings) -> Vec<Figure>,
+    /// The names of its figures, so that `--only` knows which part to run for one.
+    figures: &'static [&'static str],
+    run: fn(Settings) -> Measured,
 }
 
 const PARTS: &[Part] = &[
     Part {
         name: "check",
+        figures: check::FIGURES,
         run: check::run,
     },
     Part {
+        name: "cold",
+        figures: crypto::FIGURES,
+        run: crypto::run,
+    },
+    Part {
+        name: "envoy",
+        figures: through_envoy::FIGURES,
+        run: through_envoy::run,
+    },
+    Part {
+        name: "threads",
+        figures: threads::FIGURES,
+        run: threads::run,
+    },
+    Part {
         name: "overload",
+        figures: overload::FIGURES,
         run: overload::run,
     },
 ];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let (mut only, mut rounds, mut json) = (None, 7, None);
+    let (mut only, mut rounds, mut json, mut curves) = (None, 7, None, None);
     while let Some(argument) = arguments.next() {
         let mut value = || {
             arguments
@@ -66,37 +107,66 @@ fn main() {
                 .unwrap_or_else(|| usage(&format!("`{argument}` wants a value")))
         };
         match argument.as_str() {
-            "serve" => return servers::serve(&value()),
+            "serve" => {
+                let name = value();
+                return servers::serve(&name, arguments.next().as_deref());
+            }
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
                 Ok(number) if number > 0 => rounds = number,
                 _ => usage("`--rounds` wants a number from 1"),
             },
             "--json" => json = Some(PathBuf::from(value())),
+            "--curves" => curves = Some(PathBuf::from(value())),
             other => usage(&format!("unknown argument `{other}`")),
         }
     }
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| name == only);
-    let mut figures = Vec::new();
-    let mut known = false;
-    for part in PARTS {
-        if wanted(part.name) {
-            known = true;
-            eprintln!("measuring: {}", part.name);
-            figures.extend((part.run)(Settings { rounds }));
-        }
-    }
-    if !known {
-        let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
-        usage(&format!("`--only` knows {}", names.join(", ")));
-    }
-    figures::print(&figures);
+    let measured = measure(only.as_deref(), Settings { rounds });
+    figures::print(&measured.figures);
     if let Some(json) = json {
-        figures::write(&figures, &json).expect("the file can be written");
+        figures::write(&measured.figures, &json).expect("the file can be written");
+    }
+    if let Some(file) = curves {
+        curves::write(&measured.curves, &file).expect("the file can be written");
     }
 }
 
+/// Runs every part, the one that is named, or the one that has the figure that is named.
+fn measure(only: Option<&str>, settings: Settings) -> Measured {
+    let mut measured = Measured::default();
+    let mut known = false;
+    for part in PARTS {
+        let whole = only.is_none_or(|only| only == part.name);
+        if !whole && !part.figures.iter().any(|name| only == Some(name)) {
+            continue;
+        }
+        known = true;
+        eprintln!("measuring: {}", part.name);
+        let mut found = (part.run)(settings);
+        let names: Vec<_> = found.figures.iter().map(|figure| figure.name).collect();
+        assert_eq!(names, part.figures, "the list of the figures of `{}`", part.name);
+        for figure in &mut found.figures {
+            figure.part = part.name;
+        }
+        if !whole {
+            found.figures.retain(|figure| only == Some(figure.name));
+        }
+        measured.figures.extend(found.figures);
+        measured.curves.extend(found.curves);
+    }
+    if !known {
+        let names = PARTS
+            .iter()
+            .flat_map(|part| std::iter::once(&part.name).chain(part.figures));
+        let names: Vec<_> = names.copied().collect();
+        usage(&format!("`--only` knows {}", names.join(", ")));
+    }
+    measured
+}
+
 fn usage(problem: &str) -> ! {
-    eprintln!("{problem}\nusage: cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE]");
+    eprintln!(
+        "{problem}\nusage: cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE]"
+    );
     std::process::exit(2)
 }

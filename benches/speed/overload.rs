@@ -25,6 +25,16 @@ use crate::process::{Process, until_open};
 use crate::world::{Size, World, framed};
 use client::{Client, Outcome, Plan};
 
+pub(crate) const FIGURES: &[&str] = &[
+    "overload_goodput",
+    "overload_silent",
+    "overload_memory",
+    "overload_shed",
+    "overload_cold_goodput",
+    "overload_cold_silent",
+    "overload_cold_memory",
+    "overload_cold_shed",
+];
 /// How long each load lasts.
 const LASTS: Duration = Duration::from_secs(3);
 /// How many times the peak arrives.
@@ -33,10 +43,10 @@ const TIMES: f64 = 10.0;
 const TOKENS: usize = 30_000;
 const SMALL_CACHE: &str = "gate: { verdict_cache: 1MiB }\n";
 
-pub(crate) fn run(settings: Settings) -> Vec<Figure> {
+pub(crate) fn run(settings: Settings) -> crate::Measured {
     let cached = measure(settings, "cached", 1, "");
     let cold = measure(settings, "cold", TOKENS, SMALL_CACHE);
-    let figures = |names: [&'static str; 4], whats: [&'static str; 4], measured: Measured| {
+    let figures = |names: &[&'static str], whats: [&'static str; 4], measured: Side| {
         [
             Figure::new(names[0], whats[0], "/s", measured.peak)
                 .of("the same under ten times as many", measured.good)
@@ -47,12 +57,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         ]
     };
     let mut all = Vec::from(figures(
-        [
-            "overload_goodput",
-            "overload_silent",
-            "overload_memory",
-            "overload_shed",
-        ],
+        &FIGURES[..4],
         [
             "cached checks allowed in time, at the peak",
             "of what was sent under overload, not answered in time",
@@ -62,12 +67,7 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         cached,
     ));
     all.extend(figures(
-        [
-            "overload_cold_goodput",
-            "overload_cold_silent",
-            "overload_cold_memory",
-            "overload_cold_shed",
-        ],
+        &FIGURES[4..],
         [
             "cold checks allowed in time, at the peak",
             "of cold checks sent under overload, not answered in time",
@@ -76,11 +76,11 @@ pub(crate) fn run(settings: Settings) -> Vec<Figure> {
         ],
         cold,
     ));
-    all
+    all.into()
 }
 
 #[derive(Debug, Default)]
-struct Measured {
+struct Side {
     peak: Vec<f64>,
     good: Vec<f64>,
     silent: Vec<f64>,
@@ -88,7 +88,7 @@ struct Measured {
     memory: Vec<f64>,
 }
 
-fn measure(settings: Settings, name: &str, tokens: usize, more: &str) -> Measured {
+fn measure(settings: Settings, name: &str, tokens: usize, more: &str) -> Side {
     let world = World::new(Size::USUAL, Algorithm::Es256, more);
     let requests: Vec<_> = (0..tokens)
         .map(|number| framed("api0.bank.example", "GET", "/transfers/7", Some(&world.token(number))))
@@ -97,7 +97,7 @@ fn measure(settings: Settings, name: &str, tokens: usize, more: &str) -> Measure
     until_open(&world.address);
     let first = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &first);
-    let mut measured = Measured::default();
+    let mut measured = Side::default();
     for _ in 0..settings.rounds {
         let mut peak: f64 = 0.0;
         // Many under way are as good for the gate as few until they come too late.

@@ -70,6 +70,11 @@ impl World {
         self.folder.path()
     }
 
+    /// The key of the issuer, as its key set has it.
+    pub(crate) fn public_jwk(&self) -> serde_json::Value {
+        self.key.public_jwk()
+    }
+
     /// A token that opens `GET /transfers/{id}` of the first API. `number` makes it another token.
     pub(crate) fn token(&self, number: usize) -> String {
         let now = SystemClock::start().now().unix_seconds();

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::app::issuer::Issuer;
 use crate::authz::{self, GateSettings, Lookup, Snapshot};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config::Settings;
 use crate::config::report::brief;
 use crate::envoy::service::{Checks, Decided, Step};
@@ -260,8 +260,8 @@ impl LiveGate {
 impl Checks for LiveGate {
     type Lookup = Lookup;
 
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<Lookup> {
-        match self.gate.check(facts) {
+    fn check(&self, facts: &RequestFacts<'_>, now: Now) -> Step<Lookup> {
+        match self.gate.check_at(facts, now) {
             authz::Step::Decided(authz::Decided {
                 decision,
                 cache,

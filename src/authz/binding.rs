@@ -95,7 +95,7 @@ fn dpop(
         }
     };
     let (scheme, authority) = address(facts, options);
-    let digest = Digest::of(asked.credential.expose_token().as_bytes());
+    let digest = asked.credential.digest();
     let expected = ExpectedProof {
         method: facts.method,
         scheme,

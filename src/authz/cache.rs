@@ -29,6 +29,7 @@ use parking_lot::{Condvar, Mutex};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::clock::Now;
 use crate::keys::LiveKeys;
 use crate::model::digest::Digest;
 use crate::model::event::{CacheOutcome, CacheStats};
@@ -63,13 +64,6 @@ pub(crate) struct VerdictKey {
     pub(crate) token: Digest,
     /// The number of the server set.
     pub(crate) servers: u64,
-}
-
-/// Both clocks, read once per check.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    pub(crate) wall: Timestamp,
-    pub(crate) monotonic: Duration,
 }
 
 /// A token that is good while nothing ends it.

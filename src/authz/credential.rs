@@ -17,6 +17,7 @@
 //! The cases' list (C08) answers an over-long token with 401, the numbered edge 14 with 400; we follow
 //! the edge, which agrees with the design: such a request cannot be a good one presented badly.
 
+use crate::model::digest::Digest;
 use crate::policy::caller::Scheme;
 use crate::policy::facts::{Occurrence, RequestFacts};
 
@@ -37,14 +38,21 @@ pub enum Presented<'r> {
 pub struct Credential<'r> {
     /// How it was presented.
     pub scheme: Scheme,
-    token: &'r str,
+    /// ASCII: `read` lets nothing else in.
+    token: &'r [u8],
 }
 
 impl<'r> Credential<'r> {
     /// The token's text. It must reach no output channel.
     #[must_use]
     pub fn expose_token(&self) -> &'r str {
-        self.token
+        std::str::from_utf8(self.token).unwrap_or_default()
+    }
+
+    /// The digest of the whole token.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.token)
     }
 }
 
@@ -96,7 +104,6 @@ pub fn read<'r>(facts: &RequestFacts<'r>) -> Result<Presented<'r>, &'static str>
     if !is_b64token(token) {
         return Err("the authorization header is not one scheme and one token");
     }
-    let token = std::str::from_utf8(token).map_err(|_| "the token is not ASCII")?;
     Ok(Presented::Token(Credential { scheme, token }))
 }
 
@@ -159,7 +166,10 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "compared with what `read` gives")]
     fn token(scheme: Scheme, token: &str) -> Result<Presented<'_>, &'static str> {
-        Ok(Presented::Token(Credential { scheme, token }))
+        Ok(Presented::Token(Credential {
+            scheme,
+            token: token.as_bytes(),
+        }))
     }
 
     #[test]

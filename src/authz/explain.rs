@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::authz::binding::{Asked, Bindings, Unproven};
+use crate::authz::credential::Credential;
 use crate::authz::token;
 use crate::authz::vouch::{Vouch, Vouched, leeway};
 use crate::authz::{Outcome, check};
@@ -75,7 +76,7 @@ struct Assuming<'a> {
 }
 
 impl Vouch for Assuming<'_> {
-    fn vouch(&self, _token: &str, selected: &Selected<'_>) -> Vouched {
+    fn vouch(&self, _: &Credential<'_>, selected: &Selected<'_>) -> Vouched {
         let refused = |detail| Vouched::Refused(detail, CacheOutcome::Unused);
         let Assumed::Token(claims) = self.assumed else {
             return refused("no token is assumed, and none is verified here");

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, watch};
 
-use crate::authz::cache::{Now, REFUSAL_MAX, Refusal, Verdict, VerdictKey, Verdicts};
+use crate::authz::cache::{REFUSAL_MAX, Refusal, Verdict, VerdictKey, Verdicts};
 use crate::authz::token;
 use crate::authz::vouch::{RETRY_SECONDS, leeway};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::jose::json::whole_number;
 use crate::model::id::AuthorizationServerId;
 use crate::model::secret::Secret;
@@ -120,10 +120,7 @@ impl Desk {
     }
 
     fn now(&self) -> Now {
-        Now {
-            wall: self.clock.now(),
-            monotonic: self.clock.monotonic(),
-        }
+        self.clock.read()
     }
 
     async fn introspect(&self, token: &Secret<String>, key: VerdictKey, servers: &[Arc<TrustedServer>]) {

@@ -68,13 +68,19 @@ fn normalise(
     subject: Option<&Subject>,
     scopes: &ScopeSet,
 ) -> Map<String, Value> {
+    // Most issuers use these names themselves: what is there already is not written again.
+    let mut lay = |name: &str, value: &str| {
+        if claims.get(name).and_then(Value::as_str) != Some(value) {
+            claims.insert(name.to_owned(), value.into());
+        }
+    };
     if let Some(client) = client {
-        claims.insert("client_id".to_owned(), client.as_str().into());
+        lay("client_id", client.as_str());
     }
     if let Some(subject) = subject {
-        claims.insert("sub".to_owned(), subject.as_str().into());
+        lay("sub", subject.as_str());
     }
-    claims.insert("scope".to_owned(), scopes.to_string().into());
+    lay("scope", &scopes.to_string());
     claims
 }
 

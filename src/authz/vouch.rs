@@ -14,15 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authz::binding::{self, Asked, Bindings, Unproven};
-use crate::authz::cache::{Known, Now, REFUSAL_MAX, Refusal, Verdict, VerdictKey};
+use crate::authz::cache::{Known, REFUSAL_MAX, Refusal, Verdict, VerdictKey};
+use crate::authz::credential::Credential;
 use crate::authz::lookup::{Desk, Lookup};
 use crate::authz::nonce::Nonces;
 use crate::authz::replay::Replays;
 use crate::authz::snapshot::{ServerSet, Snapshot};
 use crate::authz::token;
+use crate::clock::Now;
 use crate::jose::unverified::Unverified;
 use crate::jose::verify::{Expectations, LEEWAY_MAX, VerifyError, verify};
-use crate::model::digest::Digest;
 use crate::model::event::CacheOutcome;
 use crate::policy::caller::VerifiedToken;
 use crate::policy::select::Selected;
@@ -32,7 +33,7 @@ use crate::trust::{KeysState, TrustedServer};
 /// Where the pipeline learns what it cannot compute.
 pub(crate) trait Vouch {
     /// Whether the token is one that the route's API believes.
-    fn vouch(&self, token: &str, selected: &Selected<'_>) -> Vouched;
+    fn vouch(&self, credential: &Credential<'_>, selected: &Selected<'_>) -> Vouched;
 
     /// What the request proves to hold beside the token.
     fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven>;
@@ -60,7 +61,7 @@ pub(crate) struct Live<'g> {
 }
 
 impl Vouch for Live<'_> {
-    fn vouch(&self, token: &str, selected: &Selected<'_>) -> Vouched {
+    fn vouch(&self, credential: &Credential<'_>, selected: &Selected<'_>) -> Vouched {
         let Some(servers) = self.snapshot.servers(selected.route().index) else {
             return Vouched::Refused(
                 "no authorization server vouches for the api's callers",
@@ -68,7 +69,7 @@ impl Vouch for Live<'_> {
             );
         };
         let key = VerdictKey {
-            token: Digest::of(token.as_bytes()),
+            token: credential.digest(),
             servers: servers.id,
         };
         if let Some(known) = self.find(&key, servers) {
@@ -79,7 +80,7 @@ impl Vouch for Live<'_> {
         if let Some(known) = self.find(&key, servers) {
             return known;
         }
-        self.judge(token, key, servers)
+        self.judge(credential.expose_token(), key, servers)
     }
 
     fn bindings(&self, asked: &Asked<'_, '_>) -> Result<Bindings, Unproven> {
@@ -104,7 +105,7 @@ impl Live<'_> {
         let generation = servers.generation();
         let has_form = token.bytes().filter(|byte| *byte == b'.').count() == 2;
         let vouched = match Unverified::parse(token) {
-            Ok(unverified) if has_form => self.judge_signed(token, &unverified, key, servers),
+            Ok(mut unverified) if has_form => self.judge_signed(token, &mut unverified, key, servers),
             _ => {
                 let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
                 ask(token, key, servers.servers.iter().filter(asked).cloned().collect())
@@ -119,8 +120,9 @@ impl Live<'_> {
         vouched
     }
 
-    fn judge_signed(&self, text: &str, token: &Unverified<'_>, key: VerdictKey, servers: &ServerSet) -> Vouched {
-        let issuer = token.issuer();
+    fn judge_signed(&self, text: &str, token: &mut Unverified<'_>, key: VerdictKey, servers: &ServerSet) -> Vouched {
+        let issuer = token.issuer().map(str::to_owned);
+        let issuer = issuer.as_deref();
         let mut refused = None;
         let mut waits = None;
         let mut unavailable = false;
@@ -160,7 +162,7 @@ impl Live<'_> {
         ask(text, key, servers.servers.iter().filter(asked).cloned().collect())
     }
 
-    fn verify(&self, text: &str, token: &Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
+    fn verify(&self, text: &str, token: &mut Unverified<'_>, server: &TrustedServer) -> Result<Verdict, Unverifiable> {
         let settings = &server.settings;
         let live = server.keys();
         // INVARIANT: the generation is read before the set, see `keys`.

@@ -22,7 +22,7 @@ use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason as ResetReason, RecvStream};
 use http::Response;
 use hyper::body::{Body, Frame};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -38,6 +38,7 @@ pub(super) async fn serve<C: Checks, I>(io: I, service: &ExtAuthz<C>, limits: &L
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
+    let io = BufReader::with_capacity(READ_BYTES, io);
     let shaken = builder(limits).handshake(FirstBytes::within(limits.first_bytes, io));
     let shaken = tokio::select! {
         () = stop.soft.cancelled() => return,
@@ -62,6 +63,9 @@ where
     }
 }
 
+/// How much is taken from the socket at once. `h2` asks for 8 KiB, which is five checks; a busy connection has dozens.
+const READ_BYTES: usize = 64 * 1024;
+
 fn builder(limits: &Limits) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
@@ -77,7 +81,7 @@ fn builder(limits: &Limits) -> h2::server::Builder {
 
 /// A connection that is past its preface. Dropping it ends the calls that wait.
 struct Serving<'s, C: Checks, I> {
-    connection: Connection<FirstBytes<I>, Bytes>,
+    connection: Connection<FirstBytes<BufReader<I>>, Bytes>,
     service: &'s ExtAuthz<C>,
     /// Checks that were accepted in this turn: counted in, and not looked at yet.
     accepted: Vec<(Call<C>, RecvStream, SendResponse<Bytes>)>,
@@ -126,7 +130,7 @@ where
     fn accept(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut arrival = None;
         loop {
-            let (request, mut respond) = match self.connection.poll_accept(context) {
+            let (request, mut respond) = match pin!(self.connection.accept()).poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Ready(Some(Ok(accepted))) => accepted,
@@ -185,7 +189,8 @@ impl Receiving {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Unreadable>> {
-        while !self.body.is_end_stream() {
+        // Asked for the end after each frame, and not before the first: the whole message is nearly always one frame.
+        loop {
             match ready!(self.body.poll_data(context)) {
                 None => break,
                 Some(Err(_)) => return Poll::Ready(Err(Unreadable::Malformed("the call was broken off"))),
@@ -194,6 +199,9 @@ impl Receiving {
                     let _ = self.body.flow_control().release_capacity(data.len());
                     self.incoming.push(data, self.bytes_max)?;
                 }
+            }
+            if self.body.is_end_stream() {
+                break;
             }
         }
         Poll::Ready(std::mem::take(&mut self.incoming).message(self.bytes_max))

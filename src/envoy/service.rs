@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::envoy::decision_id::{DecisionId, DecisionIds};
 use crate::envoy::grpc::{self, Answer, RpcError, Unreadable};
 use crate::envoy::reply::{Audience, Sendable};
@@ -43,7 +43,7 @@ pub trait Checks: Send + Sync + 'static {
     type Lookup: Send + 'static;
 
     /// Decides, or says what is missing. Neither blocks nor awaits.
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<Self::Lookup>;
+    fn check(&self, facts: &RequestFacts<'_>, now: Now) -> Step<Self::Lookup>;
 
     /// Fetches what was missing. Bounds its own time; whether it helped shows when the check is made again.
     fn finish(&self, lookup: Self::Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -278,13 +278,14 @@ impl<C: Checks> Call<C> {
 
     /// One synchronous try, with its answer encoded and recorded. A panic in it is an answer too.
     fn round(&mut self) -> Round<C::Lookup> {
-        if self.left().is_zero() {
+        let now = self.service.clock.read();
+        if now.monotonic.saturating_sub(self.arrived) >= self.budget {
             let late = Denial::because(Reason::Timeout, "the deadline passed before the check began");
             return Round::Answered(self.denied(late));
         }
         let message = self.message.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| match view::read(&message) {
-            Ok(facts) => match self.service.checks.check(&facts) {
+            Ok(facts) => match self.service.checks.check(&facts, now) {
                 Step::Decided(decided) => Round::Answered(self.answer(decided, Some(&facts))),
                 Step::Wait(lookup) => Round::Wait(lookup),
             },

@@ -173,8 +173,8 @@ impl TestIssuer {
             .live_keys(&server_id(server))
             .expect("the server exists")
             .load();
-        let unverified = Unverified::parse(token).expect("a compact token");
-        verify(&unverified, &keys, &expectations).map(crate::jose::verify::Verified::into_inner)
+        let mut unverified = Unverified::parse(token).expect("a compact token");
+        verify(&mut unverified, &keys, &expectations).map(crate::jose::verify::Verified::into_inner)
     }
 
     /// Whether the gate would refuse the token as revoked.

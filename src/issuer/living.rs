@@ -66,7 +66,7 @@ pub(super) fn access_token(
     endpoint: &Endpoint,
     token: &str,
 ) -> Option<LivingToken> {
-    let unverified = Unverified::parse(token).ok()?;
+    let mut unverified = Unverified::parse(token).ok()?;
     let now = issuer.services.clock.now();
     let expectations = Expectations {
         issuer: &endpoint.issuer,
@@ -76,7 +76,7 @@ pub(super) fn access_token(
         leeway: CLOCKS_APART_MAX,
         now,
     };
-    let claims = verify(&unverified, &endpoint.keys.live().load(), &expectations)
+    let claims = verify(&mut unverified, &endpoint.keys.live().load(), &expectations)
         .ok()?
         .into_inner();
     // The leeway is for a token that another node has minted just now; what has expired here has expired.

@@ -120,7 +120,7 @@ impl Issuer {
         use ManagementTokenError as E;
         let snapshot = self.snapshot.load_full();
         let endpoint = snapshot.servers.get(ID).ok_or(E::NotVerified)?;
-        let unverified = Unverified::parse(token).map_err(|_| E::Malformed)?;
+        let mut unverified = Unverified::parse(token).map_err(|_| E::Malformed)?;
         let expectations = Expectations {
             issuer: &endpoint.issuer,
             audiences: std::slice::from_ref(&endpoint.server.audience),
@@ -129,7 +129,8 @@ impl Issuer {
             leeway: LEEWAY_MAX.min(Duration::from_secs(5)),
             now: self.services.clock.now(),
         };
-        let verified = verify(&unverified, &endpoint.keys.live().load(), &expectations).map_err(|_| E::NotVerified)?;
+        let verified =
+            verify(&mut unverified, &endpoint.keys.live().load(), &expectations).map_err(|_| E::NotVerified)?;
         let claims: &Claims = verified.get();
         if claims.map.contains_key("cnf") {
             return Err(E::Bound);

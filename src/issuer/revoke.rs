@@ -151,7 +151,7 @@ fn life_of<'a>(server: &'a AuthorizationServerId, id: &'a GrantId, now: Timestam
 
 /// The identifier and the end of a token, if it is alive, ours, and this client's.
 fn own_token(endpoint: &Endpoint, client: &ClientId, token: &str, now: Timestamp) -> Option<(Jti, Timestamp)> {
-    let unverified = Unverified::parse(token).ok()?;
+    let mut unverified = Unverified::parse(token).ok()?;
     let expectations = Expectations {
         issuer: &endpoint.issuer,
         audiences: &endpoint.server.audiences(),
@@ -161,7 +161,7 @@ fn own_token(endpoint: &Endpoint, client: &ClientId, token: &str, now: Timestamp
         leeway: LEEWAY_MAX,
         now,
     };
-    let claims = verify(&unverified, &endpoint.keys.live().load(), &expectations).ok()?;
+    let claims = verify(&mut unverified, &endpoint.keys.live().load(), &expectations).ok()?;
     let claims: &Claims = claims.get();
     let is_own = claims.map.get("cid").and_then(Value::as_str) == Some(client.as_str());
     is_own

@@ -152,8 +152,8 @@ pub(super) fn verify_as(
         leeway: LEEWAY,
         now: NOW,
     };
-    let token = Unverified::parse(token).map_err(Refusal::Malformed)?;
-    verify(&token, keys, &expect).map_err(Refusal::Unbelieved)
+    let mut token = Unverified::parse(token).map_err(Refusal::Malformed)?;
+    verify(&mut token, keys, &expect).map_err(Refusal::Unbelieved)
 }
 
 /// Where a token was refused.

@@ -61,4 +61,9 @@ impl<'a> Unverified<'a> {
     pub(crate) fn claims_unverified(&self) -> &Map<String, Value> {
         &self.claims
     }
+
+    /// The claims themselves, for whoever has verified them: a copy would cost as much as the reading did.
+    pub(crate) fn take_claims(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.claims)
+    }
 }

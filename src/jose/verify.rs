@@ -166,19 +166,24 @@ impl VerifyError {
     }
 }
 
-/// Verifies a token and gives its claims.
+/// Verifies a token and gives its claims. They are taken out of the token: after a success it has none, and no key and no
+/// expectation would be met by it again.
 ///
 /// # Errors
 /// [`VerifyError`]; [`VerifyError::UnknownKid`] alone is worth a fetch of newer keys.
 pub fn verify(
-    token: &Unverified<'_>,
+    token: &mut Unverified<'_>,
     keys: &KeySet,
     expect: &Expectations<'_>,
 ) -> Result<Verified<Claims>, VerifyError> {
-    let claims = |kid: Option<Kid>| check_claims(token, expect, kid);
     match signer(token.compact(), keys, expect.algorithms) {
-        Ok(key) => claims(key.kid().cloned()).map(Verified),
-        Err(VerifyError::UnknownKid) => Err(claims(None).err().unwrap_or(VerifyError::UnknownKid)),
+        Ok(key) => {
+            let mut claims = check_claims(token, expect)?;
+            claims.kid = key.kid().cloned();
+            claims.map = token.take_claims();
+            Ok(Verified(claims))
+        }
+        Err(VerifyError::UnknownKid) => Err(check_claims(token, expect).err().unwrap_or(VerifyError::UnknownKid)),
         Err(refusal) => Err(refusal),
     }
 }
@@ -217,7 +222,8 @@ fn signer<'k>(
     Ok(key)
 }
 
-fn check_claims(token: &Unverified<'_>, expect: &Expectations<'_>, kid: Option<Kid>) -> Result<Claims, VerifyError> {
+/// What the claims say, without the claims themselves and the key.
+fn check_claims(token: &Unverified<'_>, expect: &Expectations<'_>) -> Result<Claims, VerifyError> {
     let claims = token.claims_unverified();
     if !expect.token_types.accept(token.typ(), claims) {
         return Err(VerifyError::TokenType);
@@ -243,14 +249,14 @@ fn check_claims(token: &Unverified<'_>, expect: &Expectations<'_>, kid: Option<K
         return Err(VerifyError::IssuedInFuture);
     }
     Ok(Claims {
-        kid,
+        kid: None,
         issuer: expect.issuer.clone(),
         subject: identifier(claims, "sub", Subject::parse)?,
         jti: identifier(claims, "jti", Jti::parse)?,
         issued_at,
         not_before,
         expires_at,
-        map: claims.clone(),
+        map: Map::new(),
     })
 }
 

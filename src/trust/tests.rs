@@ -220,8 +220,8 @@ fn check(keys: &KeySet, token: &str, settings: &TrustedServerSettings) -> Result
         leeway: settings.leeway,
         now: NOW,
     };
-    let unverified = Unverified::parse(token).expect("well formed");
-    verify(&unverified, keys, &expect).map(|_| ())
+    let mut unverified = Unverified::parse(token).expect("well formed");
+    verify(&mut unverified, keys, &expect).map(|_| ())
 }
 
 fn mac_token(secret: &[u8], alg: &str, kid: Option<&str>) -> String {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fixture::{NOW, Seen, World, new_key, policy, request, server, set_of};
-use crate::authz::cache::{Known, Now, Refusal, Verdict, VerdictKey, Verdicts};
+use crate::authz::cache::{Known, Refusal, Verdict, VerdictKey, Verdicts};
 use crate::authz::{GateSettings, Step, token};
+use crate::clock::Now;
 use crate::model::digest::Digest;
 use crate::model::event::CacheOutcome;
 use crate::model::id::{ClientId, Jti, Kid, Subject};

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tonic_health::server::HealthReporter;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Now, SystemClock};
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as PbRequest};
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use crate::envoy::server::CHECK_PATH;
@@ -29,7 +29,7 @@ struct Denying {
 impl Checks for Denying {
     type Lookup = ();
 
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<()> {
+    fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<()> {
         if facts.path() == "/wait" && !self.released.load(std::sync::atomic::Ordering::SeqCst) {
             return Step::Wait(());
         }
@@ -118,9 +118,7 @@ fn post() -> Request<()> {
 fn begin(client: &mut SendRequest<Bytes>, parts: &[Bytes]) -> h2::client::ResponseFuture {
     let (answer, mut stream) = client.send_request(post(), false).expect("sent");
     for (place, part) in parts.iter().enumerate() {
-        stream
-            .send_data(part.clone(), place + 1 == parts.len())
-            .expect("sent");
+        stream.send_data(part.clone(), place + 1 == parts.len()).expect("sent");
     }
     answer
 }
@@ -170,7 +168,10 @@ async fn attack_e07_a_peer_that_answers_no_ping_is_let_go_and_one_that_does_stay
     silent.served.await.expect("ends by itself, or hangs");
     let mut said = Vec::new();
     peer.read_to_end(&mut said).await.expect("reads");
-    assert!(said.windows(9).any(|frame| frame[..5] == [0, 0, 8, 6, 0]), "it was asked");
+    assert!(
+        said.windows(9).any(|frame| frame[..5] == [0, 0, 8, 6, 0]),
+        "it was asked"
+    );
 
     let (world, peer) = serve_with(limits, Duration::from_secs(1));
     let mut client = client(peer).await;

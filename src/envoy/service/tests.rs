@@ -71,7 +71,7 @@ fn allow() -> Decision {
 impl Checks for Scripted {
     type Lookup = &'static str;
 
-    fn check(&self, facts: &RequestFacts<'_>) -> Step<&'static str> {
+    fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<&'static str> {
         let decision = match facts.path() {
             "/panic" => panic!("by script"),
             "/wait" if self.helped.load(Ordering::SeqCst) == 0 => return Step::Wait("helps"),

@@ -114,7 +114,7 @@ fn codes(error: ChangeError) -> Vec<&'static str> {
 /// Whether the gate refuses the token.
 fn is_dead(test: &TestIssuer, token: &str) -> bool {
     let keys = test.issuer.live_keys(&server_id("aus1")).expect("keys").load();
-    let unverified = crate::jose::unverified::Unverified::parse(token).expect("a token");
+    let mut unverified = crate::jose::unverified::Unverified::parse(token).expect("a token");
     let issuer = crate::model::id::Issuer::parse("https://127.0.0.1:8443/oauth2/aus1").expect("valid");
     let expectations = crate::jose::verify::Expectations {
         issuer: &issuer,
@@ -124,7 +124,7 @@ fn is_dead(test: &TestIssuer, token: &str) -> bool {
         leeway: Duration::ZERO,
         now: test.clock.now(),
     };
-    let claims = crate::jose::verify::verify(&unverified, &keys, &expectations).expect("verifies");
+    let claims = crate::jose::verify::verify(&mut unverified, &keys, &expectations).expect("verifies");
     let claims = claims.get();
     let client = crate::oauth::sample::client_id("0oa1");
     let life = crate::revocation::Life {

@@ -36,8 +36,8 @@ pub(super) fn id_token(test: &TestIssuer, client: &str, token: &str) -> serde_js
         leeway: Duration::ZERO,
         now: now(test),
     };
-    let unverified = Unverified::parse(token).expect("compact");
-    verify(&unverified, &keys, &expectations)
+    let mut unverified = Unverified::parse(token).expect("compact");
+    verify(&mut unverified, &keys, &expectations)
         .expect("verifies")
         .into_inner()
         .map

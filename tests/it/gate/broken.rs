@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scopegate::clock::{Clock, SystemClock};
+use scopegate::clock::{Clock, Now, SystemClock};
 use scopegate::envoy::server::ExtAuthz;
 use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
 use scopegate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Unobserved};
@@ -51,7 +51,7 @@ impl CheckObserver for PanickingObserver {
 impl Checks for BrokenChecks {
     type Lookup = ();
 
-    fn check(&self, _facts: &RequestFacts<'_>) -> Step<()> {
+    fn check(&self, _facts: &RequestFacts<'_>, _: Now) -> Step<()> {
         match self.0 {
             Fault::CheckPanics => panic!("on purpose: the check"),
             Fault::ObserverPanics => Step::Decided(Decided {

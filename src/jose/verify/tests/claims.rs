@@ -97,7 +97,7 @@ fn attack_a27_edge_j10_the_leeway_may_be_zero_and_is_cut_at_a_minute() {
             &header_of(es256()),
             &claims_with(&[("exp", &seconds_from_now(-seconds))]),
         );
-        let token = Unverified::parse(&text).expect("well formed");
+        let mut token = Unverified::parse(&text).expect("well formed");
         let expect = Expectations {
             issuer: &issuer,
             audiences: &[AUDIENCE.to_owned()],
@@ -106,7 +106,7 @@ fn attack_a27_edge_j10_the_leeway_may_be_zero_and_is_cut_at_a_minute() {
             leeway,
             now: NOW,
         };
-        verify(&token, &set_of(es256()), &expect).err()
+        verify(&mut token, &set_of(es256()), &expect).err()
     };
     assert_eq!(expired_since(0, Duration::ZERO), Some(VerifyError::Expired));
     assert_eq!(expired_since(-1, Duration::ZERO), None);
@@ -152,7 +152,7 @@ fn attack_a28_without_a_configured_audience_no_token_passes() {
     let issuer = Issuer::parse(ISSUER).expect("valid");
     for value in [ABSENT, "[]", r#""""#, r#""api://orders""#] {
         let text = forge(es256(), &header_of(es256()), &claims_with(&[("aud", value)]));
-        let token = Unverified::parse(&text).expect("well formed");
+        let mut token = Unverified::parse(&text).expect("well formed");
         let expect = Expectations {
             issuer: &issuer,
             audiences: &[],
@@ -161,7 +161,7 @@ fn attack_a28_without_a_configured_audience_no_token_passes() {
             leeway: LEEWAY,
             now: NOW,
         };
-        let refused = verify(&token, &set_of(es256()), &expect).err();
+        let refused = verify(&mut token, &set_of(es256()), &expect).err();
         assert_eq!(refused, Some(VerifyError::Audience), "{value}");
     }
 }
