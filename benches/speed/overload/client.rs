@@ -3,6 +3,8 @@
 //! It keeps what every client has to: the server's bounds on streams and on bytes under way. Beyond those a call is not
 //! sent. It gives a call up after [`PATIENCE`], by a reset, as Envoy does.
 
+#![expect(clippy::disallowed_methods, reason = "a client of its own, which measures time")]
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -222,7 +224,7 @@ impl Connection {
     }
 
     fn read(&mut self, outcome: &mut Outcome) -> bool {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         let mut any = false;
         loop {
             match self.stream.read(&mut buffer) {
