@@ -86,6 +86,7 @@ if ! $quick; then
     step 'quickstart' quickstart
     step 'benchmark' cargo bench --locked --all-features --bench speed -- --only check --rounds 3
     step 'allocations' cargo bench --locked --all-features --bench allocations
+    step 'instructions' benches/instructions.sh
 fi
 
 # The runner's own summaries, added up, as the last line.

@@ -32,6 +32,7 @@ mod issuer;
 mod load;
 mod many;
 mod memory;
+mod overload;
 mod process;
 mod servers;
 mod start;
@@ -130,6 +131,11 @@ const PARTS: &[Part] = &[
         name: "abuse",
         figures: abuse::FIGURES,
         run: abuse::run,
+    },
+    Part {
+        name: "overload",
+        figures: overload::FIGURES,
+        run: overload::run,
     },
 ];
 

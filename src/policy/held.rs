@@ -155,7 +155,7 @@ fn push(own: &mut String, value: &Value) {
             (kind, 'J', json.as_str())
         }
     };
-    let digit = |place: usize| char::from((text.len() >> (7 * place) & 0x7f) as u8);
+    let digit = |place: usize| char::from((text.len() >> (7 * place)).to_le_bytes()[0] & 0x7f);
     if text.len() < 1 << 14 {
         own.extend([short, digit(0), digit(1)]);
     } else {

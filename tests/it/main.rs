@@ -17,6 +17,7 @@ mod docs;
 mod envoy_facts;
 mod examples;
 mod gate;
+mod instructions;
 mod lone;
 mod nodes;
 mod okta_sdk;
