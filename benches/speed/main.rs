@@ -16,6 +16,7 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::similar_names,
     clippy::disallowed_methods,
     missing_docs,
     reason = "a program for developers"

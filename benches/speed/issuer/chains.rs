@@ -45,7 +45,7 @@ impl Chains {
                     let Some(answer) = caller.ask(&world.refresh(&held[chain])).await else {
                         break;
                     };
-                    held[chain] = member(answer, "refresh_token").to_owned();
+                    member(answer, "refresh_token").clone_into(&mut held[chain]);
                     acknowledged.set(acknowledged.get() + 1);
                     chain = (chain + 1) % held.len();
                 }

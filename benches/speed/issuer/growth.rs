@@ -78,7 +78,7 @@ fn with_rotations() -> Curve {
                 let every = Duration::from_secs(60) / per_minute;
                 scope.spawn(move || {
                     while ended.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-                        rotate()
+                        rotate();
                     }
                 });
             }
