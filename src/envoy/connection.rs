@@ -10,8 +10,13 @@
 //! the answers of one turn leave by as few system calls as they fit in. What must wait gets a task, so that nothing waits
 //! behind it.
 //!
+//! **Overload.** A connection answers for [`TURN`] at most before the others have theirs, and whatever has arrived is read,
+//! and its time noted, in every turn: what has waited for too long is denied without being verified, and what its caller
+//! has given up is not looked at.
+//!
 //! What a stream may do to us is bounded by `h2` (see [`Limits`]); who says nothing is asked by a ping and let go.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -52,7 +57,8 @@ where
     let mut serving = Serving {
         connection,
         service,
-        accepted: Vec::new(),
+        accepted: VecDeque::new(),
+        late: false,
         apart: JoinSet::new(),
         vigil,
         leaving: Some(Box::pin(stop.soft.clone().cancelled_owned())),
@@ -62,6 +68,13 @@ where
         () = poll_fn(|context| serving.poll(context)) => {}
     }
 }
+
+/// How long a connection may answer before the others have their turn. Short beside the time that a check may take, long
+/// beside what a turn costs.
+const TURN: Duration = Duration::from_millis(4);
+
+/// A cached check takes microseconds, and reading the clock a part of one.
+const LOOK_AT_CLOCK_EVERY: usize = 16;
 
 /// How much is taken from the socket at once. `h2` asks for 8 KiB, which is five checks; a busy connection has dozens.
 const READ_BYTES: usize = 64 * 1024;
@@ -83,8 +96,10 @@ fn builder(limits: &Limits) -> h2::server::Builder {
 struct Serving<'s, C: Checks, I> {
     connection: Connection<FirstBytes<BufReader<I>>, Bytes>,
     service: &'s ExtAuthz<C>,
-    /// Checks that were accepted in this turn: counted in, and not looked at yet.
-    accepted: Vec<(Call<C>, RecvStream, SendResponse<Bytes>)>,
+    /// Checks that were accepted: counted in, and not looked at yet.
+    accepted: VecDeque<(Call<C>, RecvStream, SendResponse<Bytes>)>,
+    /// Whether some of them were left over from an earlier turn.
+    late: bool,
     /// Calls that have to wait for something.
     apart: JoinSet<()>,
     vigil: Option<Vigil>,
@@ -117,13 +132,35 @@ where
             if self.accepted.is_empty() {
                 return Poll::Pending;
             }
-            let mut accepted = std::mem::take(&mut self.accepted);
-            for (call, body, respond) in accepted.drain(..) {
-                self.answer(call, body, respond, context);
+            if self.answer_for_a_turn(context).is_pending() {
+                // What was answered leaves, and what has arrived meanwhile is counted in and its time noted.
+                let over = self.accept(context);
+                context.waker().wake_by_ref();
+                return over;
             }
-            // Its room is kept for the next turn.
-            self.accepted = accepted;
         }
+    }
+
+    /// Answers what was accepted. Pending if that takes longer than a turn: other connections wait for the thread, and the
+    /// time of their calls runs only once they are read.
+    fn answer_for_a_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let check = self.service.check();
+        let begun = check.monotonic();
+        let mut answered = 0_usize;
+        while let Some((call, body, mut respond)) = self.accepted.pop_front() {
+            if self.late && respond.poll_reset(context).is_ready() {
+                // Whoever asked has given up while it waited. Dropping the call says so.
+                continue;
+            }
+            self.answer(call, body, respond, context);
+            answered += 1;
+            if answered.is_multiple_of(LOOK_AT_CLOCK_EVERY) && check.monotonic().saturating_sub(begun) >= TURN {
+                self.late = !self.accepted.is_empty();
+                return if self.late { Poll::Pending } else { Poll::Ready(()) };
+            }
+        }
+        self.late = false;
+        Poll::Ready(())
     }
 
     /// Accepts every call whose headers have arrived. Ready once the connection is over.
@@ -144,7 +181,7 @@ where
                     let check = self.service.check();
                     let arrival = *arrival.get_or_insert_with(|| check.arrival());
                     let call = check.begin(request.headers(), arrival);
-                    self.accepted.push((call, request.into_body(), respond));
+                    self.accepted.push_back((call, request.into_body(), respond));
                 }
                 Destination::Health => {
                     let mut health = self.service.health();

@@ -142,6 +142,11 @@ impl<C: Checks> CheckService<C> {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// The monotonic clock.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// The time, to be noted once for all calls that are read together.
     pub(super) fn arrival(&self) -> Arrival {
         Arrival {

@@ -61,7 +61,8 @@ impl Default for Limits {
             connections_max: 4096,
             streams_max: 1024,
             header_list_bytes_max: 16 * 1024,
-            pending_resets_max: 20,
+            // As many as may be open: callers that give up all at once, after a pause of this process, are no attack.
+            pending_resets_max: 1024,
             local_resets_max: 128,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,

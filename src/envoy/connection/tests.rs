@@ -19,11 +19,12 @@ use crate::model::reason::Reason;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::facts::RequestFacts;
 
-/// Denies everything; a check of `/wait` first waits until it is released.
+/// Denies everything; a check of `/wait` first waits until it is released, one of `/slow` keeps the thread for a millisecond.
 #[derive(Default)]
 struct Denying {
     release: Arc<Notify>,
     released: Arc<std::sync::atomic::AtomicBool>,
+    slow: std::sync::atomic::AtomicUsize,
 }
 
 impl Checks for Denying {
@@ -32,6 +33,10 @@ impl Checks for Denying {
     fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<()> {
         if facts.path() == "/wait" && !self.released.load(std::sync::atomic::Ordering::SeqCst) {
             return Step::Wait(());
+        }
+        if facts.path() == "/slow" {
+            self.slow.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
         }
         Step::Decided(Decided {
             decision: Decision::Deny(Denial::new(Reason::NoRoute)),
@@ -55,6 +60,7 @@ impl Checks for Denying {
 
 struct World {
     gate: Arc<Denying>,
+    service: ExtAuthz<Denying>,
     stop: Stop,
     served: tokio::task::JoinHandle<()>,
 }
@@ -69,11 +75,18 @@ fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
     let clock = Arc::new(SystemClock::start());
     let check = CheckService::new(gate.clone(), clock, settings, Handle::current());
     let service = ExtAuthz::new(check, HealthReporter::new());
+    let served_by = service.clone();
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let stop = Stop::default();
     let stopped = stop.clone();
     let served = tokio::spawn(async move { serve(theirs, &service, &limits, &stopped).await });
-    (World { gate, stop, served }, ours)
+    let world = World {
+        gate,
+        service: served_by,
+        stop,
+        served,
+    };
+    (world, ours)
 }
 
 fn serve_patiently() -> (World, DuplexStream) {
@@ -191,6 +204,63 @@ async fn edge_o02_nothing_waits_behind_a_call_that_has_to_wait() {
     }
     world.gate.release.notify_one();
     assert_eq!(reason(waiting).await, "no_route");
+}
+
+#[tokio::test]
+async fn edge_e23_a_call_that_waited_for_too_long_is_denied_without_being_checked() {
+    let (world, peer) = serve_with(Limits::default(), Duration::from_millis(50));
+    let mut client = client(peer).await;
+    let calls: Vec<_> = (0..200).map(|_| begin(&mut client, &[message("/slow")])).collect();
+    let mut denied = 0;
+    for call in calls {
+        denied += usize::from(reason(call).await == "timeout");
+    }
+    let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(checked + denied, 200);
+    assert!((1..100).contains(&checked), "{checked} were checked in 50 ms");
+}
+
+#[tokio::test]
+async fn edge_e23_a_connection_with_much_to_answer_lets_the_others_have_their_turn() {
+    let (world, peer) = serve_patiently();
+    let service = world.service.clone();
+    let mut greedy = client(peer).await;
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    tokio::spawn(async move { serve(theirs, &service, &Limits::default(), &Stop::default()).await });
+    let mut modest = client(ours).await;
+    assert_eq!(reason(begin(&mut modest, &[message("/")])).await, "no_route");
+    let calls: Vec<_> = (0..300).map(|_| begin(&mut greedy, &[message("/slow")])).collect();
+    // Until the first of them is under way.
+    while world.gate.slow.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(reason(begin(&mut modest, &[message("/")])).await, "no_route");
+    let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(
+        checked < 300,
+        "all {checked} of the other connection were checked first"
+    );
+    for call in calls {
+        assert_eq!(reason(call).await, "no_route");
+    }
+}
+
+#[tokio::test]
+async fn edge_o02_a_call_that_was_given_up_while_it_waited_is_not_checked() {
+    let (world, peer) = serve_patiently();
+    let mut client = client(peer).await;
+    let mut calls: Vec<_> = (0..300).map(|_| begin(&mut client, &[message("/slow")])).collect();
+    while world.gate.slow.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Dropping a call resets its stream.
+    let kept = calls.split_off(299);
+    drop(calls);
+    for call in kept {
+        assert_eq!(reason(call).await, "no_route");
+    }
+    let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(checked < 200, "{checked} were checked");
 }
 
 #[tokio::test]
