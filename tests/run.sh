@@ -85,7 +85,6 @@ step 'dependencies' denied_dependencies
 if ! $quick; then
     step 'quickstart' quickstart
     step 'benchmark' cargo bench --locked --all-features --bench speed -- --only check --rounds 3
-    step 'allocations' cargo bench --locked --all-features --bench allocations
     step 'instructions' benches/instructions.sh
 fi
 
