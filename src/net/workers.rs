@@ -49,7 +49,7 @@ impl Drop for Seat {
 
 /// After how many turns of connections a thread looks for what has arrived on the others. Seldom, by default: a thread that is
 /// never idle would let new calls lie in their sockets, where their time does not run.
-const EVENT_INTERVAL: u32 = 4;
+pub(crate) const EVENT_INTERVAL: u32 = 4;
 
 /// What the threads have in common.
 #[derive(Debug, Clone)]
