@@ -250,7 +250,7 @@ impl House {
     fn allowed(&self) -> f64 {
         get(&self.telemetry, "/metrics")
             .lines()
-            .filter(|line| line.starts_with("scopegate_checks_total{") && line.contains("\"allow\""))
+            .filter(|line| line.starts_with("scopegate_decisions_total{") && line.contains("\"allow\""))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }

@@ -54,7 +54,7 @@ const LEAD_MAX: Duration = if cfg!(test) {
 
 /// What a verdict costs beside the facts of its token: itself, its key, the cache's entry, and what the allocator rounds
 /// up. `benches/speed/memory.rs` compares the account with the memory of a process.
-const VERDICT_BYTES: usize = 208;
+const VERDICT_BYTES: usize = 256;
 
 /// What a refusal costs.
 const REFUSAL_BYTES: u64 = 160;

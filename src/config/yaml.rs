@@ -18,7 +18,7 @@ use crate::model::finding::Finding;
 use crate::model::location::Location;
 
 /// The longest file that is read, in bytes.
-pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// How deep mappings and sequences may nest.
 pub(crate) const DEPTH_MAX: usize = 64;

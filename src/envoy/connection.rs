@@ -71,10 +71,10 @@ where
 
 /// How long a connection may answer before the others have their turn. Short beside the time that a check may take, long
 /// beside what a turn costs.
-const TURN: Duration = Duration::from_millis(4);
+const TURN: Duration = Duration::from_millis(2);
 
 /// A cached check takes microseconds, and reading the clock a part of one.
-const LOOK_AT_CLOCK_EVERY: usize = 16;
+const LOOK_AT_CLOCK_EVERY: usize = 8;
 
 /// How much is taken from the socket at once. `h2` asks for 8 KiB, which is five checks; a busy connection has dozens.
 const READ_BYTES: usize = 64 * 1024;
