@@ -133,7 +133,8 @@ def terminal(figures):
 
 
 def markdown(figures, drawn, about):
-    rounds = max(figure["rounds"] for figure in figures)
+    least, most = (pick(figure["rounds"] for figure in figures) for pick in (min, max))
+    rounds = f"{most}" if least == most else f"{least} to {most}"
     lines = [f"Measured with {rounds} rounds on: {about[0]}.", f"Versions: {about[1]}.", ""]
     for title, rows in by_part(figures):
         lines += [f"### {title}", ""]
