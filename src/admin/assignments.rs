@@ -1,6 +1,6 @@
 //! Who may use which client: users and groups, many to many.
 //!
-//! Who is taken away loses the grants and tokens of that client before the answer ([`crate::admin::unassigned`]).
+//! Who is taken away loses the grants and tokens of that client before the answer (`admin::unassigned`).
 
 use crate::admin::AdminError;
 use crate::admin::apps::KIND as APP;

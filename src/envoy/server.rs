@@ -1,6 +1,6 @@
 //! What the ext_authz listener offers: Check, the standard health service, and UNIMPLEMENTED for everything else.
 //!
-//! Check is answered by hand (see [`connection`](crate::envoy::connection)); health is tonic's own service, and so would be
+//! Check is answered by hand (see `envoy::connection`); health is tonic's own service, and so would be
 //! any other that is not asked ten thousand times a second.
 
 use std::sync::Arc;
