@@ -2,7 +2,7 @@
 # All tests, and everything that they need. What `.ci/run` runs is what a person runs.
 #
 #   tests/run.sh            every step below
-#   tests/run.sh --quick    without the quickstart and the benchmark, which build a release
+#   tests/run.sh --quick    without the quickstart and the count of instructions, which build a release
 #
 # It goes on after a step that failed, names the failed steps at the end, and exits 1 if there were any.
 set -uo pipefail
@@ -84,7 +84,6 @@ step 'configuration page' configuration_page
 step 'dependencies' denied_dependencies
 if ! $quick; then
     step 'quickstart' quickstart
-    step 'benchmark' cargo bench --locked --all-features --bench speed -- --only check --rounds 3
     step 'instructions' benches/instructions.sh
 fi
 
