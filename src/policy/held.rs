@@ -53,7 +53,7 @@ pub struct Shape {
 /// Where a claim's value is.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// Here, for all of them: a string, or an array of strings.
+    /// Here, for all of them: a string, or an array of strings; or anything, where a token has too many of its own.
     Common(Value),
     /// In the token's own text, so many values from its start.
     Own(u16),
@@ -90,9 +90,12 @@ impl Shape {
         let mut own = String::new();
         let mut owned: u16 = 0;
         let mut push = |value: &Value| {
+            // More than can be numbered, which no token holds, are kept as they are.
+            let Some(next) = owned.checked_add(1) else {
+                return Place::Common(value.clone());
+            };
             push(&mut own, value);
-            owned = owned.saturating_add(1);
-            Place::Own(owned - 1)
+            Place::Own(std::mem::replace(&mut owned, next))
         };
         let subject = claims.get(SUBJECT).filter(|value| value.is_string()).map(&mut push);
         let has_subject = subject.is_some();
@@ -329,6 +332,18 @@ mod tests {
             prop_assert_eq!(back(&held), claims.clone());
             prop_assert_eq!(held.claims().get("absent"), None);
             prop_assert_eq!(held.claims().subject(), claims.get("sub").and_then(Value::as_str));
+        }
+    }
+
+    #[test]
+    fn more_claims_than_can_be_numbered_keep_their_values() {
+        let claims: Map<String, Value> = (0..70_000)
+            .map(|number| (format!("c{number:05}"), number.into()))
+            .collect();
+        let held = Held::new(claims);
+        for number in [0, 1, 65_534, 65_535, 65_536, 69_999] {
+            let claim = held.claims().get(&format!("c{number:05}"));
+            assert_eq!(claim.map(Claim::into_json), Some(number.into()), "{number}");
         }
     }
 

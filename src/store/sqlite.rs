@@ -16,6 +16,7 @@ mod one_time;
 mod prune;
 mod rotations;
 mod rows;
+mod together;
 mod writer;
 
 use std::fs;

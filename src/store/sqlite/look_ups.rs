@@ -8,9 +8,6 @@
 //! A look-up begins after it was asked for, so it sees every change that was acknowledged before.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
@@ -21,6 +18,7 @@ use crate::oauth::refresh::GrantRecord;
 use crate::oauth::user::UserRecord;
 use crate::store::sqlite::directory::{SELECT_PEOPLE, person};
 use crate::store::sqlite::grants::{SELECT_AMONG, grant};
+use crate::store::sqlite::together::FailedTogether;
 use crate::store::{StoreError, StoreFuture};
 
 /// The most that one statement reads.
@@ -90,22 +88,6 @@ impl LookUps {
     }
 }
 
-/// Why nothing of a statement came back: one error for all of them.
-#[derive(Debug, Clone)]
-struct LookUpFailed(Arc<sqlx::Error>);
-
-impl fmt::Display for LookUpFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the look-up failed")
-    }
-}
-
-impl Error for LookUpFailed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
-    }
-}
-
 /// What the desk's task holds.
 struct Desk {
     options: SqliteConnectOptions,
@@ -162,7 +144,7 @@ impl Desk {
                 }
             }
             Err(error) => {
-                let failed = LookUpFailed(Arc::new(error));
+                let failed = FailedTogether::new("the look-up failed", error);
                 for Asked { answer, .. } in asked {
                     answer.send(Err(StoreError::Unavailable(Box::new(failed.clone())))).ok();
                 }

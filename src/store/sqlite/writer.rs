@@ -12,16 +12,14 @@
 //!
 //! SQLite has one writer at a time anyway: a second connection that writes would only wait for this one.
 
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::store::sqlite::together::FailedTogether;
 use crate::store::{StoreError, StoreFuture};
 
 /// The most changes that one transaction takes.
@@ -160,7 +158,7 @@ trait Change: Send {
     /// Makes the change and keeps its outcome. Gives whether what it has written stays.
     fn make<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> Pin<Box<dyn Future<Output = bool> + Send + 'c>>;
     /// Gives the outcome to who waits, if the batch was committed.
-    fn answer(self: Box<Self>, committed: Result<(), BatchFailed>);
+    fn answer(self: Box<Self>, committed: Result<(), FailedTogether>);
 }
 
 struct Task<T, F> {
@@ -201,7 +199,7 @@ where
         })
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), BatchFailed>) {
+    fn answer(self: Box<Self>, committed: Result<(), FailedTogether>) {
         let outcome = match (committed, self.outcome) {
             // What went wrong in a change itself says more than that its batch failed with it.
             (_, Some(Err(error))) => Err(error),
@@ -214,22 +212,6 @@ where
             Answer::One(answer) => drop(answer.send(outcome)),
             Answer::Many(deliver) => deliver(outcome),
         }
-    }
-}
-
-/// Why no change of a batch was kept: one error for all of them.
-#[derive(Debug, Clone)]
-struct BatchFailed(Arc<sqlx::Error>);
-
-impl fmt::Display for BatchFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the transaction was not committed")
-    }
-}
-
-impl Error for BatchFailed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
     }
 }
 
@@ -271,15 +253,15 @@ impl Desk {
     async fn commit_together(&mut self, mut changes: Vec<Box<dyn Change>>) {
         let committed = self.transaction(&mut changes).await;
         if let Err(failed) = &committed {
-            tracing::error!(error = %failed.0, changes = changes.len(), "changes could not be committed");
+            tracing::error!(error = %failed.cause(), changes = changes.len(), "changes could not be committed");
         }
         for change in changes {
             change.answer(committed.clone());
         }
     }
 
-    async fn transaction(&mut self, changes: &mut [Box<dyn Change>]) -> Result<(), BatchFailed> {
-        let failed = |error| BatchFailed(Arc::new(error));
+    async fn transaction(&mut self, changes: &mut [Box<dyn Change>]) -> Result<(), FailedTogether> {
+        let failed = |error| FailedTogether::new("the transaction was not committed", error);
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.options.connect().await.map_err(failed)?,
