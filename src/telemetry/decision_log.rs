@@ -38,6 +38,13 @@ use crate::telemetry::text::{self, OneLine};
 /// The most that waits to be written. At some 500 bytes a line this is ten thousand decisions.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 
+/// How long the writer lets lines gather before it writes them together. To wake it and to write cost more than to make
+/// a line, and whoever follows the log does not notice.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// What is written without waiting for more.
+const GATHERED_BYTES: usize = 64 * 1024;
+
 /// The longest of each field that a peer has a say in, in bytes. With all of them at their longest,
 /// and every byte an escape, a line stays below 16 KiB.
 const METHOD_BYTES_MAX: usize = 32;
@@ -331,6 +338,10 @@ impl State {
     fn is_full(&self) -> bool {
         self.closed || self.waiting.len() >= BUFFER_BYTES_MAX
     }
+
+    fn is_gathered(&self) -> bool {
+        self.waiting.len() >= GATHERED_BYTES
+    }
 }
 
 impl Shared {
@@ -341,9 +352,14 @@ impl Shared {
             self.drops.full.inc();
             return;
         }
+        let (was_empty, was_gathered) = (state.waiting.is_empty(), state.is_gathered());
         state.waiting.extend_from_slice(line);
+        let is_news = was_empty || state.is_gathered() != was_gathered;
         drop(state);
-        self.work.notify_one();
+        // To wake the writer for each line costs more than the line.
+        if is_news {
+            self.work.notify_one();
+        }
     }
 }
 
@@ -367,6 +383,8 @@ impl Writer {
                 self.shared.work.wait_while(&mut state, |state| {
                     state.waiting.is_empty() && !state.reopen && !state.closed
                 });
+                let gathers = |state: &mut State| !state.is_gathered() && !state.reopen && !state.closed;
+                self.shared.work.wait_while_for(&mut state, gathers, GATHER);
                 std::mem::swap(&mut batch, &mut state.waiting);
                 (std::mem::take(&mut state.reopen), state.closed)
             };

@@ -1,10 +1,12 @@
 //! The way of spans to the collector: a bounded queue and a thread with a runtime of its own.
 //!
 //! The thread is not one of the gate's, so that a collector that is slow or gone takes no time from a
-//! check. It gathers spans until a batch is full or old enough, sends it, and counts what is not
-//! taken. There is no retry: a span is worth less than the memory that a queue of retries can grow to.
-//! That the collector does not take spans is said once, and again only after it has taken some.
+//! check. It sleeps until a batch is full or the delay has passed, sends what waits, and counts what is
+//! not taken. It is not woken for a span: that would cost more than the span. There is no retry: a span
+//! is worth less than the memory that a queue of retries can grow to. That the collector does not take
+//! spans is said once, and again only after it has taken some.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,9 +39,66 @@ pub(super) fn otlp(settings: &TraceSettings) -> Result<OtlpExporter, TelemetryEr
 /// The queue's near end.
 #[derive(Debug)]
 pub(super) struct Worker {
-    spans: mpsc::Sender<SpanData>,
+    queue: Arc<Queue>,
     drops: Drops,
     end: Arc<End>,
+}
+
+/// Spans that wait.
+#[derive(Debug)]
+struct Queue {
+    settings: QueueSettings,
+    /// Held for as long as it takes to move a span, or a batch of them.
+    waiting: Mutex<Waiting>,
+    batch_is_full: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    spans: VecDeque<SpanData>,
+    closed: bool,
+}
+
+impl Queue {
+    fn new(settings: QueueSettings) -> Self {
+        Self {
+            settings,
+            waiting: Mutex::default(),
+            batch_is_full: Notify::new(),
+        }
+    }
+
+    /// False if there is no room.
+    fn push(&self, span: SpanData) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed || waiting.spans.len() >= self.settings.spans_max {
+            return false;
+        }
+        waiting.spans.push_back(span);
+        let count = waiting.spans.len();
+        drop(waiting);
+        // Once for each batch. If the thread is busy with one, the next is found when it looks again.
+        if count == self.settings.batch_max {
+            self.batch_is_full.notify_one();
+        }
+        true
+    }
+
+    /// The oldest of those that wait, a batch at most.
+    fn take(&self) -> Vec<SpanData> {
+        let mut waiting = self.waiting.lock();
+        let count = waiting.spans.len().min(self.settings.batch_max);
+        waiting.spans.drain(..count).collect()
+    }
+
+    fn has_batch(&self) -> bool {
+        self.waiting.lock().spans.len() >= self.settings.batch_max
+    }
+
+    /// Takes no more spans.
+    fn close(&self) {
+        self.waiting.lock().closed = true;
+    }
 }
 
 /// How the two ends agree to stop.
@@ -57,15 +116,15 @@ impl Worker {
     ///
     /// # Errors
     /// What `build` says, or that no thread or runtime is to be had.
-    pub(super) fn start<E, B>(queue: QueueSettings, drops: Drops, build: B) -> Result<Self, TelemetryError>
+    pub(super) fn start<E, B>(settings: QueueSettings, drops: Drops, build: B) -> Result<Self, TelemetryError>
     where
         E: SpanExporter + 'static,
         B: FnOnce() -> Result<E, TelemetryError> + Send + 'static,
     {
-        let (spans, waiting) = mpsc::channel(queue.spans_max);
+        let queue = Arc::new(Queue::new(settings));
         let end = Arc::new(End::default());
         let (report, is_built) = std::sync::mpsc::channel();
-        let (thread_end, thread_drops) = (Arc::clone(&end), drops.clone());
+        let (thread_queue, thread_end, thread_drops) = (Arc::clone(&queue), Arc::clone(&end), drops.clone());
         thread::Builder::new()
             .name("trace-export".to_owned())
             .spawn(move || {
@@ -88,12 +147,12 @@ impl Worker {
                     let _ = report.send(Ok(()));
                     let export = Export {
                         exporter,
-                        queue,
+                        queue: thread_queue,
                         drops: thread_drops,
                         end: Arc::clone(&thread_end),
                         failing: false,
                     };
-                    export.run(waiting).await;
+                    export.run().await;
                 });
                 *thread_end.finished.lock() = true;
                 thread_end.done.notify_all();
@@ -102,12 +161,12 @@ impl Worker {
         is_built
             .recv()
             .unwrap_or_else(|_| Err(TelemetryError::Thread(std::io::Error::other("the thread ended"))))?;
-        Ok(Self { spans, drops, end })
+        Ok(Self { queue, drops, end })
     }
 
     /// Queues a span, or counts it as dropped.
     pub(super) fn send(&self, span: SpanData) {
-        if self.spans.try_send(span).is_err() {
+        if !self.queue.push(span) {
             self.drops.full.inc();
         }
     }
@@ -136,7 +195,7 @@ impl Drop for Worker {
 /// The queue's far end.
 struct Export<E> {
     exporter: E,
-    queue: QueueSettings,
+    queue: Arc<Queue>,
     drops: Drops,
     end: Arc<End>,
     /// The collector does not take spans, and the log has said so.
@@ -144,50 +203,39 @@ struct Export<E> {
 }
 
 impl<E: SpanExporter> Export<E> {
-    async fn run(mut self, mut waiting: mpsc::Receiver<SpanData>) {
-        let mut batch = Vec::with_capacity(self.queue.batch_max);
-        while self.gather(&mut waiting, &mut batch).await {
-            self.send(std::mem::take(&mut batch)).await;
+    async fn run(mut self) {
+        while self.is_time().await {
+            self.send_batch().await;
         }
-        waiting.close();
-        loop {
-            while batch.len() < self.queue.batch_max {
-                match waiting.try_recv() {
-                    Ok(span) => batch.push(span),
-                    Err(_) => break,
-                }
-            }
-            if batch.is_empty() {
-                break;
-            }
-            self.send(std::mem::take(&mut batch)).await;
-        }
+        self.queue.close();
+        while self.send_batch().await {}
         let _ = self.exporter.shutdown_with_timeout(Duration::ZERO);
     }
 
-    /// Fills the batch; false when the end is asked for.
-    async fn gather(&self, waiting: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) -> bool {
+    /// Waits for a batch, or for the delay; false when the end is asked for.
+    async fn is_time(&self) -> bool {
+        if self.end.asked.is_cancelled() {
+            return false;
+        }
+        if self.queue.has_batch() {
+            return true;
+        }
         tokio::select! {
             biased;
-            () = self.end.asked.cancelled() => return false,
-            received = waiting.recv_many(batch, self.queue.batch_max) => if received == 0 {
-                return false;
-            },
+            () = self.end.asked.cancelled() => false,
+            () = self.queue.batch_is_full.notified() => true,
+            () = tokio::time::sleep(self.queue.settings.delay) => true,
         }
-        let old_enough = tokio::time::sleep(self.queue.delay);
-        tokio::pin!(old_enough);
-        while batch.len() < self.queue.batch_max {
-            let room = self.queue.batch_max - batch.len();
-            tokio::select! {
-                biased;
-                () = self.end.asked.cancelled() => return false,
-                () = &mut old_enough => break,
-                received = waiting.recv_many(batch, room) => if received == 0 {
-                    return false;
-                },
-            }
+    }
+
+    /// False if nothing waits.
+    async fn send_batch(&mut self) -> bool {
+        let batch = self.queue.take();
+        let waited = !batch.is_empty();
+        if waited {
+            self.send(batch).await;
         }
-        true
+        waited
     }
 
     async fn send(&mut self, batch: Vec<SpanData>) {
@@ -235,7 +283,7 @@ mod tests {
         let (exporter, _calls) = MemoryExporter::new();
         let mut export = Export {
             exporter: exporter.clone(),
-            queue: QUEUE,
+            queue: Arc::new(Queue::new(QUEUE)),
             drops: Drops::default(),
             end: Arc::default(),
             failing: false,

@@ -291,6 +291,26 @@ fn a_collector_that_is_gone_costs_spans_which_are_counted() {
     assert_eq!(exporter.spans().len(), 1, "it is used again once it is back");
 }
 
+#[test]
+fn a_full_batch_is_sent_at_once_and_what_is_less_with_the_delay_or_the_end() {
+    let queue = QueueSettings {
+        delay: Duration::from_secs(3600),
+        ..QUEUE
+    };
+    let (exporter, calls) = MemoryExporter::new();
+    let worker = Worker::start(queue, Drops::default(), move || Ok(exporter)).unwrap();
+    let tracer = Tracer::with(sampler(1.0, None), Box::new(RandomIdGenerator::default()), worker);
+    for _ in 0..queue.batch_max {
+        tracer.trace(&event());
+    }
+    assert_eq!(calls.recv_timeout(SOON), Ok(queue.batch_max));
+    for _ in 0..3 {
+        tracer.trace(&event());
+    }
+    assert!(tracer.shutdown(SOON));
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), [3]);
+}
+
 /// An exporter that never comes to an end.
 #[derive(Debug)]
 struct Stuck(std_mpsc::Sender<()>);
