@@ -62,19 +62,28 @@ for tool in cargo python3; do
 done
 
 tests/peers.sh
-# Builds the program as well; cargo says where it put the benchmark.
-printf 'building for release\n' >&2
-program=$(cargo bench --locked --bench speed --no-run --message-format=json-render-diagnostics | python3 -c '
+# build NAME [OPTION…]: builds a benchmark, and the program as well, and prints where cargo has put it.
+build() {
+    local name=$1
+    shift
+    cargo bench --locked "$@" --bench "$name" --no-run --message-format=json-render-diagnostics | python3 -c '
 import json, sys
 for line in sys.stdin:
     message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "speed":
+    if message.get("executable") and message["target"]["name"] == sys.argv[1]:
         print(message["executable"])
-')
+' "$name"
+}
+printf 'building for release\n' >&2
+program=$(build speed)
+printf 'building what it is compared with\n' >&2
+stock=$(build baseline-stock --profile stock)
+tuned=$(build baseline-tuned --profile stock)
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 arguments=(--rounds "$rounds" --json "$folder/figures.json" --curves "$folder/curves.json")
+arguments+=(--stock "$stock" --tuned "$tuned")
 [[ -z $only ]] || arguments+=(--only "$only")
 "$program" "${arguments[@]}" >"$folder/table" || exit $?
 

@@ -11,6 +11,7 @@ use crate::{Measured, Settings};
 pub(crate) const FIGURES: &[&str] = &[
     "check_cached",
     "check_cached_tuned",
+    "check_cached_alike",
     "check_cached_hyper",
     "check_p50",
     "check_p99",
@@ -28,8 +29,14 @@ pub(crate) fn run(settings: Settings) -> Measured {
     let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
     until_allowed(&world, &body);
     let mut sides = vec![("gate", gate, world.address.clone())];
-    for name in ["stock", "tuned", "hyper"] {
-        let (process, address) = Process::server(&["serve", name]);
+    let servers = [
+        ("stock", settings.stock),
+        ("tuned", settings.tuned),
+        ("stock", None),
+        ("hyper", None),
+    ];
+    for (name, program) in servers {
+        let (process, address) = Process::server(program, &[name]);
         sides.push((name, process, address));
     }
     for (_, _, address) in &sides {
@@ -58,8 +65,15 @@ pub(crate) fn run(settings: Settings) -> Measured {
         )
         .of("tuned no-op tonic", cost[2].clone())
         .at_most(0.60),
+        Figure::new(
+            "check_cached_alike",
+            "the same, of stock no-op tonic that is compiled as Scopegate is",
+            "µs",
+            cost[0].clone(),
+        )
+        .of("the same, one unit with LTO", cost[3].clone()),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
-            .of("no-op hyper", cost[3].clone()),
+            .of("no-op hyper", cost[4].clone()),
         Figure::new(
             "check_p50",
             "whole cached check, p50 with 256 under way",

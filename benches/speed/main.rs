@@ -3,8 +3,10 @@
 //! `benches/run.sh` is the way in: it installs the peers, runs this, and writes docs/performance.md. By hand:
 //!
 //! ```text
-//! cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE]
+//! cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE] [--stock PROGRAM] [--tuned PROGRAM]
 //! ```
+//!
+//! `--stock` and `--tuned` are the programs of `benches/baselines`, built with the profile `stock`.
 //!
 //! Servers are processes of their own, and processor time is what the kernel accounts to them, so that the cost of the
 //! load does not count. Sides take turns in every round, so that what else the machine does hits all of them alike; a
@@ -41,7 +43,7 @@ mod threads;
 mod through_envoy;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use curves::Curve;
 use figures::Figure;
@@ -51,6 +53,9 @@ use figures::Figure;
 pub(crate) struct Settings {
     /// How often each side is measured.
     pub(crate) rounds: usize,
+    /// The programs of benches/baselines; without them this program serves in their place.
+    pub(crate) stock: Option<&'static Path>,
+    pub(crate) tuned: Option<&'static Path>,
 }
 
 /// What a part found.
@@ -142,7 +147,12 @@ const PARTS: &[Part] = &[
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let (mut only, mut rounds, mut json, mut curves) = (None, 7, None, None);
+    let (mut only, mut json, mut curves) = (None, None, None);
+    let mut settings = Settings {
+        rounds: 7,
+        stock: None,
+        tuned: None,
+    };
     while let Some(argument) = arguments.next() {
         let mut value = || {
             arguments
@@ -150,22 +160,21 @@ fn main() {
                 .unwrap_or_else(|| usage(&format!("`{argument}` wants a value")))
         };
         match argument.as_str() {
-            "serve" => {
-                let name = value();
-                return servers::serve(&name, arguments.next().as_deref());
-            }
+            "serve" => return servers::main(),
             "abuse" => return abuse::abuse(&value(), &value(), &value()),
             "--only" => only = Some(value()),
             "--rounds" => match value().parse() {
-                Ok(number) if number > 0 => rounds = number,
+                Ok(number) if number > 0 => settings.rounds = number,
                 _ => usage("`--rounds` wants a number from 1"),
             },
+            "--stock" => settings.stock = Some(program(value())),
+            "--tuned" => settings.tuned = Some(program(value())),
             "--json" => json = Some(PathBuf::from(value())),
             "--curves" => curves = Some(PathBuf::from(value())),
             other => usage(&format!("unknown argument `{other}`")),
         }
     }
-    let measured = measure(only.as_deref(), Settings { rounds });
+    let measured = measure(only.as_deref(), settings);
     figures::print(&measured.figures);
     if let Some(json) = json {
         figures::write(&measured.figures, &json).expect("the file can be written");
@@ -173,6 +182,11 @@ fn main() {
     if let Some(file) = curves {
         curves::write(&measured.curves, &file).expect("the file can be written");
     }
+}
+
+/// Lives for as long as this program does.
+fn program(path: String) -> &'static Path {
+    Box::leak(PathBuf::from(path).into_boxed_path())
 }
 
 /// Runs every part, the one that is named, or the one that has the figure that is named.
@@ -210,7 +224,8 @@ fn measure(only: Option<&str>, settings: Settings) -> Measured {
 
 fn usage(problem: &str) -> ! {
     eprintln!(
-        "{problem}\nusage: cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE]"
+        "{problem}\nusage: cargo bench --bench speed -- [--only NAME] [--rounds N] [--json FILE] [--curves FILE] \
+         [--stock PROGRAM] [--tuned PROGRAM]"
     );
     std::process::exit(2)
 }

@@ -12,10 +12,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// This program again, as one of its servers; the first line that it prints is its address.
-    pub(crate) fn server(arguments: &[&str]) -> (Self, String) {
-        let program = std::env::current_exe().expect("this program");
+    /// A server to compare with, of a program of benches/baselines, or without one of this program; the first line that
+    /// it prints is its address.
+    pub(crate) fn server(program: Option<&Path>, arguments: &[&str]) -> (Self, String) {
+        let program = program.map_or_else(|| std::env::current_exe().expect("this program"), Path::to_owned);
         let mut child = Command::new(program)
+            .arg("serve")
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()

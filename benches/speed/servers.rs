@@ -2,9 +2,11 @@
 //!
 //! | server | what it does |
 //! |---|---|
-//! | stock | tonic and prost as generated, on tokio's default runtime with one worker and the system's allocator |
+//! | stock | tonic and prost as generated, on tokio's default runtime with one worker |
 //! | tuned | the same on a current-thread runtime |
 //! | hyper | hyper's HTTP/2: reads the message, does not decode it, answers one fixed message |
+//!
+//! How they are compiled, and with which allocator, is up to the program around them: see `benches/baselines`.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -22,14 +24,17 @@ use scopegate::envoy::pb::google::rpc::Status;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Serves until the process is ended. The address is printed first. The stock server takes a path for a unix socket.
-pub(crate) fn serve(name: &str, socket: Option<&str>) {
-    match name {
+/// Serves until the process is ended: `serve NAME [SOCKET]`. The address is printed first. The tonic of stock takes a path
+/// for a unix socket.
+pub(crate) fn main() {
+    let arguments: Vec<_> = std::env::args().skip(2).collect();
+    let socket = arguments.get(1);
+    match arguments.first().map_or("", String::as_str) {
         // On the runtime's own worker, not on the thread that blocks here.
         "stock" => stock_runtime().block_on(async {
-            match socket.map(str::to_owned) {
+            match socket {
                 None => tokio::spawn(tonic()),
-                Some(path) => tokio::spawn(tonic_on(path)),
+                Some(path) => tokio::spawn(tonic_on(path.clone())),
             }
             .await
             .expect("serves");

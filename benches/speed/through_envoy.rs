@@ -168,7 +168,7 @@ struct Round {
 }
 
 pub(crate) fn run(settings: Settings) -> Measured {
-    let stage = Stage::new();
+    let stage = Stage::new(settings);
     let one_token = vec![request("/transfers/7", Some(&stage.world.token(0)))];
     let tokens: Vec<_> = (0..TOKENS)
         .map(|number| request("/transfers/7", Some(&stage.world.token(number))))
@@ -248,7 +248,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(settings: Settings) -> Self {
         let sockets = tempfile::tempdir().expect("a folder");
         let socket = |name: &str| sockets.path().join(name).display().to_string();
         let world = World::new(Size::USUAL, Algorithm::Rs256, ROOM);
@@ -256,8 +256,8 @@ impl Stage {
         // One issuer for both.
         let keys = world.folder().join("keys.json");
         std::fs::copy(&keys, unix.folder().join("keys.json")).expect("copies");
-        let (stock, stock_address) = Process::server(&["serve", "stock"]);
-        let (stock_unix, stock_unix_address) = Process::server(&["serve", "stock", &socket("stock")]);
+        let (stock, stock_address) = Process::server(settings.stock, &["stock"]);
+        let (stock_unix, stock_unix_address) = Process::server(settings.stock, &["stock", &socket("stock")]);
         let gate = Process::scopegate(world.folder(), &["--gate-threads", "1"]);
         let gate_unix = Process::scopegate(unix.folder(), &["--gate-threads", "1"]);
         let ways = [
