@@ -334,6 +334,8 @@ impl AuditSink for LogSink {
 
 /// Writes one event to the log.
 pub fn log(event: &AuditEvent) {
+    // `Value`'s own `Display` says the same, one character at a time. A value has nothing that JSON could not say.
+    let detail = serde_json::to_string(&event.detail).unwrap_or_default();
     tracing::info!(
         target: "scopegate::audit",
         event_type = event.kind.as_str(),
@@ -344,7 +346,7 @@ pub fn log(event: &AuditEvent) {
         actor = event.actor.as_deref(),
         target_type = event.target.as_ref().map(|target| target.kind.as_str()),
         target_id = event.target.as_ref().map(|target| target.id.as_str()),
-        detail = %event.detail,
+        %detail,
         "audit"
     );
 }
