@@ -37,3 +37,4 @@ pub mod vulns;
 mod der;
 #[cfg(test)]
 pub(crate) mod forge;
+mod header;

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::policy::caller::{Common, TokenFacts};
@@ -23,7 +24,8 @@ pub(crate) struct Kinds(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
-    kinds: HashSet<Arc<Common>>,
+    /// Hashed fast, under a key of this process: a kind is a dozen texts, and only what a trusted issuer has signed comes here.
+    kinds: HashSet<Arc<Common>, RandomState>,
     /// At how many of them dead ones are looked for: twice the living, so that each new one pays for a look at two.
     full: usize,
 }
@@ -31,7 +33,7 @@ struct Known {
 impl Default for Kinds {
     fn default() -> Self {
         Self(Mutex::new(Known {
-            kinds: HashSet::new(),
+            kinds: HashSet::default(),
             full: KINDS_MIN,
         }))
     }

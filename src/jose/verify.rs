@@ -275,19 +275,20 @@ fn check_claims(
     typ: Option<&str>,
     expect: &Expectations<'_>,
 ) -> Result<Claims, VerifyError> {
-    if !expect.token_types.accept(typ, claims) {
+    let known = Known::among(claims);
+    if !expect.token_types.accept(typ, &known) {
         return Err(VerifyError::TokenType);
     }
-    if claims.get("iss").and_then(Value::as_str) != Some(expect.issuer.as_str()) {
+    if known.issuer.and_then(Value::as_str) != Some(expect.issuer.as_str()) {
         return Err(VerifyError::Issuer);
     }
-    if !names_one_of(claims.get("aud"), expect.audiences) {
+    if !names_one_of(known.audience, expect.audiences) {
         return Err(VerifyError::Audience);
     }
     let leeway = expect.leeway.min(LEEWAY_MAX);
-    let expires_at = seconds(claims, "exp")?.ok_or(VerifyError::ExpiryAbsent)?;
-    let not_before = seconds(claims, "nbf")?;
-    let issued_at = seconds(claims, "iat")?;
+    let expires_at = seconds(known.expires_at)?.ok_or(VerifyError::ExpiryAbsent)?;
+    let not_before = seconds(known.not_before)?;
+    let issued_at = seconds(known.issued_at)?;
     if expect.now >= expires_at.plus(leeway) {
         return Err(VerifyError::Expired);
     }
@@ -301,8 +302,8 @@ fn check_claims(
     Ok(Claims {
         kid: None,
         issuer: expect.issuer.clone(),
-        subject: identifier(claims, "sub", Subject::parse)?,
-        jti: identifier(claims, "jti", Jti::parse)?,
+        subject: identifier(known.subject, Subject::parse)?,
+        jti: identifier(known.jti, Jti::parse)?,
         issued_at,
         not_before,
         expires_at,
@@ -310,9 +311,66 @@ fn check_claims(
     })
 }
 
+/// The claims that are checked, found in one pass: to look each of them up costs more than all the checks.
+#[derive(Default)]
+struct Known<'c> {
+    issuer: Option<&'c Value>,
+    subject: Option<&'c Value>,
+    audience: Option<&'c Value>,
+    expires_at: Option<&'c Value>,
+    not_before: Option<&'c Value>,
+    issued_at: Option<&'c Value>,
+    jti: Option<&'c Value>,
+    typ: Option<&'c Value>,
+    token_use: Option<&'c Value>,
+    /// There is a claim that only other kinds of tokens have.
+    has_foreign: bool,
+}
+
+impl<'c> Known<'c> {
+    fn among(claims: &'c Map<String, Value>) -> Self {
+        let mut known = Self::default();
+        for (name, value) in claims {
+            let place = match name.as_str() {
+                "iss" => &mut known.issuer,
+                "sub" => &mut known.subject,
+                "aud" => &mut known.audience,
+                "exp" => &mut known.expires_at,
+                "nbf" => &mut known.not_before,
+                "iat" => &mut known.issued_at,
+                "jti" => &mut known.jti,
+                "typ" => &mut known.typ,
+                "token_use" => &mut known.token_use,
+                "at_hash" | "c_hash" | "s_hash" | "events" | "htm" => {
+                    known.has_foreign = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        known
+    }
+
+    /// Whether a claim says that the token was made for another purpose than to be shown to an API
+    /// (attack A30, case J14). Providers that write `typ: JWT` on everything tell them apart so:
+    /// OpenID Connect by the hashes of an ID token (Core section 3.1.3.6), logout tokens by `events`
+    /// (RFC 8417), DPoP proofs by `htm`; Keycloak by a claim `typ`, Cognito by `token_use`.
+    fn mark_another_kind(&self) -> bool {
+        let says = |claim: Option<&Value>, kinds: &[&str]| {
+            claim
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
+        };
+        self.has_foreign
+            || says(self.typ, &["ID", "Refresh", "Offline", "Logout"])
+            || says(self.token_use, &["id", "refresh"])
+    }
+}
+
 /// A `NumericDate` that is a whole number and not before 1970.
-fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, VerifyError> {
-    match claims.get(name) {
+fn seconds(claim: Option<&Value>) -> Result<Option<Timestamp>, VerifyError> {
+    match claim {
         None => Ok(None),
         Some(value) => match whole_number(value) {
             Some(number) if number >= 0 => Ok(Some(Timestamp::from_unix_seconds(number))),
@@ -321,12 +379,8 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>,
     }
 }
 
-fn identifier<T, E>(
-    claims: &Map<String, Value>,
-    name: &str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<T>, VerifyError> {
-    match claims.get(name) {
+fn identifier<T, E>(claim: Option<&Value>, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, VerifyError> {
+    match claim {
         None => Ok(None),
         Some(Value::String(text)) => parse(text).map(Some).map_err(|_| VerifyError::Identifier),
         Some(_) => Err(VerifyError::Identifier),
@@ -351,12 +405,12 @@ fn names_one_of(audience: Option<&Value>, accepted: &[String]) -> bool {
 // === impl TokenTypes ===
 
 impl TokenTypes {
-    fn accept(&self, typ: Option<&str>, claims: &Map<String, Value>) -> bool {
+    fn accept(&self, typ: Option<&str>, known: &Known<'_>) -> bool {
         let typ = typ.map(without_application);
         match (self, typ) {
             (Self::Usual, Some(typ)) if typ.eq_ignore_ascii_case("at+jwt") => true,
             (Self::Usual, Some(typ)) if !typ.eq_ignore_ascii_case("JWT") => false,
-            (Self::Usual, _) => !marks_another_kind(claims),
+            (Self::Usual, _) => !known.mark_another_kind(),
             (Self::Only(_), None) => false,
             (Self::Only(accepted), Some(typ)) => accepted
                 .iter()
@@ -371,23 +425,6 @@ fn without_application(typ: &str) -> &str {
         Some(start) if start.eq_ignore_ascii_case(PREFIX) => &typ[PREFIX.len()..],
         _ => typ,
     }
-}
-
-/// Whether a claim says that the token was made for another purpose than to be shown to an API
-/// (attack A30, case J14). Providers that write `typ: JWT` on everything tell them apart so:
-/// OpenID Connect by the hashes of an ID token (Core section 3.1.3.6), logout tokens by `events`
-/// (RFC 8417), DPoP proofs by `htm`; Keycloak by a claim `typ`, Cognito by `token_use`.
-fn marks_another_kind(claims: &Map<String, Value>) -> bool {
-    const FOREIGN: [&str; 5] = ["at_hash", "c_hash", "s_hash", "events", "htm"];
-    let says = |name: &str, kinds: &[&str]| {
-        claims
-            .get(name)
-            .and_then(Value::as_str)
-            .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
-    };
-    FOREIGN.iter().any(|name| claims.contains_key(*name))
-        || says("typ", &["ID", "Refresh", "Offline", "Logout"])
-        || says("token_use", &["id", "refresh"])
 }
 
 #[cfg(test)]

@@ -23,7 +23,11 @@ pub enum InvalidIdentifier {
     Control,
 }
 
-fn checked(text: &str) -> Result<Arc<str>, InvalidIdentifier> {
+/// Whether the text could be any of these identifiers.
+///
+/// # Errors
+/// [`InvalidIdentifier`] says which rule it breaks.
+pub fn check(text: &str) -> Result<(), InvalidIdentifier> {
     if text.is_empty() {
         return Err(InvalidIdentifier::Empty);
     }
@@ -33,6 +37,11 @@ fn checked(text: &str) -> Result<Arc<str>, InvalidIdentifier> {
     if text.chars().any(char::is_control) {
         return Err(InvalidIdentifier::Control);
     }
+    Ok(())
+}
+
+fn checked(text: &str) -> Result<Arc<str>, InvalidIdentifier> {
+    check(text)?;
     Ok(Arc::from(text))
 }
 
