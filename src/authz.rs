@@ -27,6 +27,7 @@ pub mod explain;
 mod kinds;
 mod lookup;
 pub mod nonce;
+mod recent;
 pub mod replay;
 pub mod snapshot;
 mod token;

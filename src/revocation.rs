@@ -188,7 +188,7 @@ impl<'a> From<&Life<'a>> for Names<'a> {
 impl<'a> From<&'a TokenFacts> for Names<'a> {
     fn from(facts: &'a TokenFacts) -> Self {
         Self {
-            server: facts.server().as_str(),
+            server: facts.issued_as().as_str(),
             jti: facts.jti(),
             session: facts.session(),
             subject: facts.subject(),
@@ -335,15 +335,10 @@ impl Revocations {
         self.table.read().dead(&life.into())
     }
 
-    /// The same for a token that the gate has verified. `issued_as` is what its issuer calls the server, where the gate has
-    /// another name for it.
+    /// The same for a token that the gate has verified.
     #[must_use]
-    pub fn kills(&self, token: &TokenFacts, issued_as: Option<&AuthorizationServerId>) -> Option<&'static str> {
-        let names = Names::from(token);
-        self.table.read().dead(&Names {
-            server: issued_as.map_or(names.server, AuthorizationServerId::as_str),
-            ..names
-        })
+    pub fn kills(&self, token: &TokenFacts) -> Option<&'static str> {
+        self.table.read().dead(&Names::from(token))
     }
 
     /// Whether this key is revoked: then it neither signs nor is published, whatever a store says of it.

@@ -17,6 +17,8 @@
 //! Refusals are kept too, briefly ([`REFUSAL_MAX`]) and in a cache of their own: a million bad tokens
 //! push out other bad tokens and no good one (O05). New keys end a refusal at once (C07).
 //!
+//! A token that keeps coming is found without its digest: see [`recent`](super::recent).
+//!
 //! **Single flight.** [`Verdicts::lead`] lets one worker verify a token while the others wait for the
 //! verdict (C09). The wait is bounded: a worker whose leader is stuck verifies for itself.
 
@@ -29,11 +31,11 @@ use parking_lot::{Condvar, Mutex};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::authz::recent::Recent;
 use crate::clock::Now;
 use crate::keys::LiveKeys;
 use crate::model::digest::Digest;
 use crate::model::event::{CacheOutcome, CacheStats};
-use crate::model::id::AuthorizationServerId;
 use crate::model::time::Timestamp;
 use crate::policy::caller::VerifiedToken;
 use crate::revocation::Revocations;
@@ -54,7 +56,7 @@ const LEAD_MAX: Duration = if cfg!(test) {
 
 /// What a verdict costs beside the facts of its token: itself, its key, the cache's entry, and what the allocator rounds
 /// up. `benches/speed/memory.rs` compares the account with the memory of a process.
-const VERDICT_BYTES: usize = 256;
+const VERDICT_BYTES: usize = 240;
 
 /// What a refusal costs.
 const REFUSAL_BYTES: u64 = 160;
@@ -72,8 +74,6 @@ pub(crate) struct VerdictKey {
 #[derive(Debug)]
 pub(crate) struct Verdict {
     token: Arc<VerifiedToken>,
-    /// What revocations call its server, where that is another name than the one that APIs call it.
-    issued_as: Option<AuthorizationServerId>,
     /// The keys that verified it with their generation; `None` for an introspected token.
     keys: Option<(Arc<LiveKeys>, u64)>,
     /// The epoch of the revocations under which it was last found alive.
@@ -94,7 +94,6 @@ impl Verdict {
         let dead_at = token.facts().expires_at().plus(leeway);
         Self {
             token,
-            issued_as: None,
             keys: None,
             epoch: AtomicU64::new(u64::MAX),
             dead_at,
@@ -107,12 +106,6 @@ impl Verdict {
     /// The same for a token that these keys verified.
     pub(crate) fn verified_by(mut self, keys: Arc<LiveKeys>, generation: u64) -> Self {
         self.keys = Some((keys, generation));
-        self
-    }
-
-    /// The same for a server that its issuer calls so.
-    pub(crate) fn issued_as(mut self, server: Option<AuthorizationServerId>) -> Self {
-        self.issued_as = server;
         self
     }
 
@@ -139,11 +132,21 @@ impl Verdict {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return None;
         }
-        let dead = revocations.kills(self.token.facts(), self.issued_as.as_ref());
+        let dead = revocations.kills(self.token.facts());
         if dead.is_none() {
             self.epoch.store(epoch, Ordering::Relaxed);
         }
         dead
+    }
+
+    /// What it says now. It is not over.
+    fn known(&self, revocations: &Revocations) -> Known {
+        if let Some(dead) = self.revoked(revocations) {
+            return Known::Revoked(dead);
+        }
+        let awaited = self.unread.load(Ordering::Relaxed) && self.unread.swap(false, Ordering::Relaxed);
+        let outcome = if awaited { CacheOutcome::Miss } else { CacheOutcome::Hit };
+        Known::Good(Arc::clone(&self.token), outcome)
     }
 
     fn is_over(&self, now: Now) -> bool {
@@ -206,6 +209,7 @@ impl Weighter<VerdictKey, KeptRefusal> for ByBytes {
 pub(crate) struct Verdicts {
     good: Cache<VerdictKey, Arc<Verdict>, ByBytes>,
     bad: Cache<VerdictKey, KeptRefusal, ByBytes>,
+    recent: Recent,
     revocations: Arc<Revocations>,
     leading: Mutex<HashSet<VerdictKey>>,
     led: Condvar,
@@ -218,22 +222,25 @@ impl Verdicts {
         Self {
             good: Cache::with_weighter(items(good_bytes, 512), good_bytes, ByBytes),
             bad: Cache::with_weighter(items(bad_bytes, REFUSAL_BYTES), bad_bytes, ByBytes),
+            recent: Recent::new(),
             revocations,
             leading: Mutex::default(),
             led: Condvar::new(),
         }
     }
 
+    /// What is known of the token without its digest: of one that keeps coming, and only while it is good or revoked.
+    pub(crate) fn find_recent(&self, token: &[u8], servers: u64, now: Now) -> Option<Known> {
+        let verdict = self.recent.find(token, servers)?;
+        (!verdict.is_over(now)).then(|| verdict.known(&self.revocations))
+    }
+
     /// What is known of the token. `generation` is that of the server set.
-    pub(crate) fn find(&self, key: &VerdictKey, generation: u64, now: Now) -> Option<Known> {
+    pub(crate) fn find(&self, key: &VerdictKey, token: &[u8], generation: u64, now: Now) -> Option<Known> {
         if let Some(verdict) = self.good.get(key) {
             if !verdict.is_over(now) {
-                if let Some(dead) = verdict.revoked(&self.revocations) {
-                    return Some(Known::Revoked(dead));
-                }
-                let awaited = verdict.unread.load(Ordering::Relaxed) && verdict.unread.swap(false, Ordering::Relaxed);
-                let outcome = if awaited { CacheOutcome::Miss } else { CacheOutcome::Hit };
-                return Some(Known::Good(Arc::clone(&verdict.token), outcome));
+                self.recent.note(token, key.servers, &verdict);
+                return Some(verdict.known(&self.revocations));
             }
             // Only this verdict: a newer one may have taken its place.
             self.good.remove_if(key, |current| Arc::ptr_eq(current, &verdict));
@@ -286,7 +293,7 @@ impl Verdicts {
             entries: u64::try_from(self.good.len()).unwrap_or(u64::MAX),
             bytes: self.good.weight(),
             bytes_max: self.good.capacity(),
-            hits: self.good.hits(),
+            hits: self.good.hits() + self.recent.hits(),
             misses: self.good.misses(),
         };
         let bad = CacheStats {

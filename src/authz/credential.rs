@@ -49,6 +49,12 @@ impl<'r> Credential<'r> {
         std::str::from_utf8(self.token).unwrap_or_default()
     }
 
+    /// The token's bytes. They must reach no output channel.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &'r [u8] {
+        self.token
+    }
+
     /// The digest of the whole token.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -51,6 +51,18 @@ pub(crate) enum Vouched {
     Unavailable(&'static str, u32),
 }
 
+impl From<Known> for Vouched {
+    fn from(known: Known) -> Self {
+        match known {
+            Known::Good(token, outcome) => Self::Token(token, outcome),
+            Known::Revoked(detail) | Known::Bad(Refusal::Refused(detail)) => {
+                Self::Refused(detail, CacheOutcome::NegativeHit)
+            }
+            Known::Bad(Refusal::Unavailable(detail, seconds)) => Self::Unavailable(detail, seconds),
+        }
+    }
+}
+
 /// The world as it is.
 pub(crate) struct Live<'g> {
     pub(crate) desk: &'g Arc<Desk>,
@@ -83,17 +95,22 @@ impl Vouch for Live<'_> {
 
 impl Live<'_> {
     fn vouch_by(&self, servers: &ServerSet, credential: &Credential<'_>) -> Vouched {
+        let token = credential.expose_bytes();
+        if let Some(known) = self.desk.verdicts.find_recent(token, servers.id, self.now) {
+            return known.into();
+        }
         let key = VerdictKey {
             token: credential.digest(),
             servers: servers.id,
         };
-        if let Some(known) = self.find(&key, servers) {
-            return known;
+        let find = || self.desk.verdicts.find(&key, token, servers.generation(), self.now);
+        if let Some(known) = find() {
+            return known.into();
         }
         let _lead = self.desk.verdicts.lead(key);
         // Again, also for a worker that did not wait: another may have led between the look and the lead.
-        if let Some(known) = self.find(&key, servers) {
-            return known;
+        if let Some(known) = find() {
+            return known.into();
         }
         self.judge(credential.expose_token(), key, servers)
     }
@@ -107,17 +124,6 @@ impl Live<'_> {
                 .iter()
                 .find(is_its)
                 .is_none_or(|server| server.settings.is_ours)
-    }
-
-    fn find(&self, key: &VerdictKey, servers: &ServerSet) -> Option<Vouched> {
-        let known = self.desk.verdicts.find(key, servers.generation(), self.now)?;
-        Some(match known {
-            Known::Good(token, outcome) => Vouched::Token(token, outcome),
-            Known::Revoked(detail) | Known::Bad(Refusal::Refused(detail)) => {
-                Vouched::Refused(detail, CacheOutcome::NegativeHit)
-            }
-            Known::Bad(Refusal::Unavailable(detail, seconds)) => Vouched::Unavailable(detail, seconds),
-        })
     }
 
     fn judge(&self, token: &str, key: VerdictKey, servers: &ServerSet) -> Vouched {
@@ -206,9 +212,7 @@ impl Live<'_> {
             token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
         let (facts, bytes) = self.desk.kinds.share(facts);
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
-        let verdict = Verdict::new(token, bytes, self.now, leeway(settings))
-            .issued_as(settings.issued_as.clone())
-            .verified_by(Arc::clone(live), generation);
+        let verdict = Verdict::new(token, bytes, self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {
             // Keys that cannot be fetched anew are good for so long: no verdict outlives that.
             (KeySource::Discovery | KeySource::Uri(_) | KeySource::File(_), Some(age)) => verdict.kept(

@@ -79,6 +79,7 @@ pub struct TokenFacts {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Common {
     server: AuthorizationServerId,
+    issued_as: Option<AuthorizationServerId>,
     issuer: Issuer,
     client: Option<ClientId>,
     scopes: ScopeSet,
@@ -91,6 +92,8 @@ pub struct Common {
 pub struct Reading {
     /// The authorization server that vouches for it.
     pub server: AuthorizationServerId,
+    /// What that server's issuer calls it, where that is another name.
+    pub issued_as: Option<AuthorizationServerId>,
     /// `iss`.
     pub issuer: Issuer,
     /// The client, by the server's claim names.
@@ -114,6 +117,7 @@ impl TokenFacts {
     pub fn new(reading: Reading) -> Self {
         let Reading {
             server,
+            issued_as,
             issuer,
             client,
             scopes,
@@ -126,6 +130,7 @@ impl TokenFacts {
         Self {
             common: Arc::new(Common {
                 server,
+                issued_as,
                 issuer,
                 client,
                 scopes,
@@ -142,6 +147,12 @@ impl TokenFacts {
     #[must_use]
     pub fn server(&self) -> &AuthorizationServerId {
         &self.common.server
+    }
+
+    /// What that server's issuer calls it: the name by which its tokens are revoked.
+    #[must_use]
+    pub fn issued_as(&self) -> &AuthorizationServerId {
+        self.common.issued_as.as_ref().unwrap_or(&self.common.server)
     }
 
     /// `iss`.

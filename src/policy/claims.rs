@@ -120,6 +120,7 @@ impl TokenFacts {
         claims.insert("scope".to_owned(), scopes.to_string().into());
         Ok(Self::new(Reading {
             server: provenance.server,
+            issued_as: None,
             issuer: provenance.issuer,
             client,
             scopes,

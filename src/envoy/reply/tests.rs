@@ -33,6 +33,7 @@ fn token(claims: serde_json::Value) -> Arc<VerifiedToken> {
     claims.entry("sub").or_insert_with(|| "ada".into());
     Arc::new(VerifiedToken::assertion_by_authz(TokenFacts::new(Reading {
         server: AuthorizationServerId::parse("transfers").expect("valid"),
+        issued_as: None,
         issuer: Issuer::parse("https://issuer.example").expect("valid"),
         client: ClientId::parse("mobile").ok(),
         scopes: ScopeSet::default(),
