@@ -171,8 +171,10 @@ pub enum Answer {
 /// The head of the HTTP response that a message follows.
 #[must_use]
 pub fn head() -> Response<()> {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(CONTENT_TYPE, APPLICATION_GRPC);
     let mut response = Response::new(());
-    response.headers_mut().insert(CONTENT_TYPE, APPLICATION_GRPC);
+    *response.headers_mut() = headers;
     response
 }
 

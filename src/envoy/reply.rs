@@ -22,10 +22,16 @@ use crate::model::id::ClientId;
 use crate::model::reason::Reason;
 use crate::policy::caller::{TokenFacts, VerifiedToken};
 use crate::policy::decision::{Decision, Denial, Permit};
-use crate::policy::held::Claim;
+use crate::policy::held::{Claim, Frequent};
 
 /// The claims that go into the dynamic metadata, under `claims`: what access logs and RBAC rules ask for, and no personal data.
-pub const METADATA_CLAIMS: [&str; 5] = ["acr", "auth_time", "exp", "iss", "jti"];
+pub const METADATA_CLAIMS: [Frequent; 5] = [
+    Frequent::Acr,
+    Frequent::AuthTime,
+    Frequent::Exp,
+    Frequent::Iss,
+    Frequent::Jti,
+];
 
 /// The most bytes of dynamic metadata. What does not fit is left out, and `truncated` says so.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
@@ -317,13 +323,17 @@ impl Common<'_> {
             end: start + METADATA_BYTES_MAX - RESERVE,
             truncated: false,
         };
-        let scope = facts.and_then(|facts| facts.claims().text("scope")).unwrap_or_default();
+        let scope = match facts.and_then(|facts| facts.claims().frequent(Frequent::Scope)) {
+            Some(Claim::Text(scope)) => scope,
+            _ => "",
+        };
         let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
         metadata.text_entry("scope", scope);
         entry(metadata, "claims", |value| {
             value.message(5, |claims| {
-                for name in METADATA_CLAIMS {
-                    let Some(claim) = facts.and_then(|facts| facts.claims().get(name)) else {
+                for claim in METADATA_CLAIMS {
+                    let name = claim.name();
+                    let Some(claim) = facts.and_then(|facts| facts.claims().frequent(claim)) else {
                         continue;
                     };
                     match claim {

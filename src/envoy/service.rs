@@ -341,7 +341,11 @@ impl<C: Checks> Call<C> {
     fn answer(&mut self, decided: Decided, facts: Option<&RequestFacts<'_>>) -> Bytes {
         let sendable = Sendable::new(decided.decision);
         let mut buffer = grpc::buffer(REPLY_BYTES_USUAL);
-        sendable.encode(self.id.as_str(), facts.map(audience).unwrap_or_default(), &mut buffer);
+        let audience = match sendable.decision() {
+            Decision::Allow(_) => Audience::default(),
+            Decision::Deny(_) => facts.map(audience).unwrap_or_default(),
+        };
+        sendable.encode(self.id.as_str(), audience, &mut buffer);
         self.record(sendable.decision(), decided.cache, &*decided.observer, facts);
         grpc::frame(buffer)
     }

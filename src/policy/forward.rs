@@ -134,10 +134,12 @@ impl Forward {
     pub fn new(token: ForwardToken, headers: Vec<IdentityHeader>, elsewhere: &BTreeSet<Arc<str>>) -> Self {
         let names: Vec<Arc<str>> = headers.iter().map(|header| Arc::clone(&header.name)).collect();
         let others: Vec<Arc<str>> = elsewhere.iter().filter(|name| !names.contains(name)).cloned().collect();
+        // A name that this API sets may be another's variant: it is not removed again.
         let variants: Vec<Arc<str>> = names
             .iter()
             .chain(&others)
             .flat_map(|name| underscore_variants(name))
+            .filter(|variant| !names.contains(variant))
             .collect();
         let foreign: Vec<Arc<str>> = variants.into_iter().chain(others).collect();
         let everything = names.iter().chain(&foreign).cloned().collect();

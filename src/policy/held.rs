@@ -41,11 +41,47 @@ const COMMON: [&str; 16] = [
 
 const SUBJECT: &str = "sub";
 
+/// Claims that are read at every check: where they are is found out when a token is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frequent {
+    /// `acr`.
+    Acr,
+    /// `auth_time`.
+    AuthTime,
+    /// `exp`.
+    Exp,
+    /// `iss`.
+    Iss,
+    /// `jti`.
+    Jti,
+    /// `scope`.
+    Scope,
+}
+
+impl Frequent {
+    const ALL: [Self; 6] = [Self::Acr, Self::AuthTime, Self::Exp, Self::Iss, Self::Jti, Self::Scope];
+
+    /// The claim's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acr => "acr",
+            Self::AuthTime => "auth_time",
+            Self::Exp => "exp",
+            Self::Iss => "iss",
+            Self::Jti => "jti",
+            Self::Scope => "scope",
+        }
+    }
+}
+
 /// What the claims of several tokens have in common.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// By name.
     members: Box<[(Box<str>, Place)]>,
+    /// Which of the members they are, by [`Frequent`].
+    frequent: [Option<u32>; Frequent::ALL.len()],
     /// Whether the first of a token's own values is its subject.
     has_subject: bool,
 }
@@ -100,7 +136,7 @@ impl Shape {
         let subject = claims.get(SUBJECT).filter(|value| value.is_string()).map(&mut push);
         let has_subject = subject.is_some();
         let mut subject = subject;
-        let members = claims
+        let members: Box<[_]> = claims
             .into_iter()
             .map(|(name, value)| {
                 let place = match subject.take_if(|_| name == SUBJECT) {
@@ -111,11 +147,15 @@ impl Shape {
                 (name.into_boxed_str(), place)
             })
             .collect();
-        let shape = Self { members, has_subject };
+        let shape = Self {
+            frequent: Frequent::ALL.map(|claim| u32::try_from(find(&members, claim.name())?).ok()),
+            members,
+            has_subject,
+        };
         (shape, own.into_boxed_str())
     }
 
-    /// How much memory it takes.
+    /// How much memory it takes, beside itself.
     pub(in crate::policy) fn bytes(&self) -> usize {
         let members = self.members.iter();
         members
@@ -129,6 +169,10 @@ impl Shape {
             })
             .sum()
     }
+}
+
+fn find(members: &[(Box<str>, Place)], name: &str) -> Option<usize> {
+    members.binary_search_by(|(known, _)| (**known).cmp(name)).ok()
 }
 
 /// A string, or an array of strings: what can be common.
@@ -193,9 +237,18 @@ impl<'a> Claims<'a> {
     /// The claim with this name.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Claim<'a>> {
-        let members = &self.shape.members;
-        let found = members.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        self.read(&members.get(found)?.1)
+        self.member(find(&self.shape.members, name)?)
+    }
+
+    /// The same as [`Claims::get`], without a search.
+    #[must_use]
+    pub fn frequent(self, claim: Frequent) -> Option<Claim<'a>> {
+        let found = self.shape.frequent[claim as usize]?;
+        self.member(usize::try_from(found).ok()?)
+    }
+
+    fn member(self, number: usize) -> Option<Claim<'a>> {
+        self.read(&self.shape.members.get(number)?.1)
     }
 
     /// The text of the claim with this name, if it is one.
@@ -324,13 +377,16 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(
             common in btree_map(proptest::sample::select(&COMMON[..]), value(), 0..6),
-            own in btree_map("[a-z]{0,3}|sub", value(), 0..12),
+            own in btree_map("[a-z]{0,3}|sub|auth_time|exp|jti", value(), 0..12),
         ) {
             let common = common.into_iter().map(|(name, value)| (name.to_owned(), value));
             let claims: Map<String, Value> = common.chain(own).collect();
             let held = Held::new(claims.clone());
             prop_assert_eq!(back(&held), claims.clone());
             prop_assert_eq!(held.claims().get("absent"), None);
+            for claim in Frequent::ALL {
+                prop_assert_eq!(held.claims().frequent(claim), held.claims().get(claim.name()));
+            }
             prop_assert_eq!(held.claims().subject(), claims.get("sub").and_then(Value::as_str));
         }
     }

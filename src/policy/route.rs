@@ -13,12 +13,11 @@
 //! `OPTIONS *` (RFC 9110 section 9.3.7) is matched by the rule for the path `*` alone.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use crate::model::event::RouteIndex;
 use crate::policy::declared::PathOptions;
 use crate::policy::template::Template;
-use crate::policy::trie::{Positions, Trie};
+use crate::policy::trie::{Named, Positions, Trie};
 
 /// The methods that `*` stands for.
 pub const ANY: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -125,9 +124,9 @@ impl HostEntry {
 /// The host entries.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    exact: HashMap<Box<str>, HostEntry>,
+    exact: Named<HostEntry>,
     /// By what follows the `*`: `.x.example`.
-    suffixes: HashMap<Box<str>, HostEntry>,
+    suffixes: Named<HostEntry>,
 }
 
 impl Hosts {

@@ -11,12 +11,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::policy::template::Segment;
 
 /// Where the wildcards of a match begin: indices of segments, in the order of the template.
 pub type Positions = SmallVec<[u16; 6]>;
+
+/// What the operator has named. Clients look names up and put none in, so that a fast hash will do.
+pub type Named<V> = HashMap<Box<str>, V, RandomState>;
 
 /// The tree. `L` is what a path holds.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub struct Trie<L> {
 
 #[derive(Debug)]
 struct Node<L> {
-    literals: HashMap<Box<str>, Node<L>>,
+    literals: Named<Node<L>>,
     capture: Option<Box<Node<L>>>,
     rest: Option<L>,
     leaf: Option<L>,
@@ -39,7 +43,7 @@ struct Node<L> {
 impl<L> Default for Node<L> {
     fn default() -> Self {
         Self {
-            literals: HashMap::new(),
+            literals: Named::default(),
             capture: None,
             rest: None,
             leaf: None,
