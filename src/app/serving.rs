@@ -92,6 +92,8 @@ pub(super) struct GateSettings {
     pub(super) limits: Limits,
     /// The bounds on checks, for all threads together.
     pub(super) checks: CheckSettings,
+    /// Whether it offers gRPC server reflection.
+    pub(super) reflection: bool,
 }
 
 impl GateServing {
@@ -106,7 +108,10 @@ impl GateServing {
     ) -> anyhow::Result<Self> {
         let health = HealthReporter::new();
         set_health(&health, false).await;
-        let beside = GeneratedServices::health(health.clone());
+        let mut beside = GeneratedServices::health(health.clone());
+        if settings.reflection {
+            beside = beside.with_reflection().context("cannot offer reflection")?;
+        }
         let threads = settings.workers.max(1);
         let per_thread = CheckSettings {
             in_flight_max: settings.checks.in_flight_max.div_ceil(threads),

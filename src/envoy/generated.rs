@@ -1,7 +1,11 @@
-//! The services beside the check, as tonic generates them: health.
+//! The services beside the check, as tonic generates them: health, and reflection where the file turns it on.
 //!
 //! They are asked now and then, and so each call has a task, a boxed future and a body of its own. Whoever adds one
 //! adds it to [`GeneratedServices`]: the connection finds it by its name, after it has looked for the check.
+//!
+//! **Reflection** (`grpc.reflection.v1`, and `v1alpha` for older clients) tells a client that has no schema what can be
+//! asked here. It knows what was compiled from `proto/` and nothing of the configuration; it is off by default, because
+//! Envoy does not ask (attack D30).
 //!
 //! What a peer does not read is not sent: an answer waits for room in the peer's window, the service for its answer to
 //! be taken, and the stream's next request to be read.
@@ -21,10 +25,21 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tonic_reflection::pb::{v1, v1alpha};
+use tonic_reflection::server::Builder;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
 use crate::envoy::connection::note;
+use crate::envoy::pb;
+
+/// The most bytes of one request to reflection: it holds two names.
+const REFLECTION_REQUEST_BYTES_MAX: usize = 8 * 1024;
+
+/// The descriptors that were compiled in cannot be read: this build of the program is broken.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors of the services, which are compiled in, cannot be read: build the program anew")]
+pub struct UnreadableDescriptors(#[source] tonic_reflection::server::Error);
 
 /// The services of the ext_authz listener beside the check. All threads share them.
 #[derive(Debug, Clone)]
@@ -36,6 +51,30 @@ impl GeneratedServices {
     pub fn health(reporter: HealthReporter) -> Self {
         let health = HealthServer::new(HealthService::from_health_reporter(reporter));
         Self(Arc::new([Generated::new(health)]))
+    }
+
+    /// Adds server reflection, in both of its versions: each describes all that the listener offers then.
+    ///
+    /// # Errors
+    /// [`UnreadableDescriptors`], which no working build gives.
+    pub fn with_reflection(self) -> Result<Self, UnreadableDescriptors> {
+        let described = || {
+            [
+                pb::FILE_DESCRIPTOR_SET,
+                tonic_health::pb::FILE_DESCRIPTOR_SET,
+                v1::FILE_DESCRIPTOR_SET,
+                v1alpha::FILE_DESCRIPTOR_SET,
+            ]
+            .into_iter()
+            .fold(Builder::configure(), Builder::register_encoded_file_descriptor_set)
+        };
+        let newer = described().build_v1().map_err(UnreadableDescriptors)?;
+        let older = described().build_v1alpha().map_err(UnreadableDescriptors)?;
+        let added = [
+            Generated::new(newer.max_decoding_message_size(REFLECTION_REQUEST_BYTES_MAX)),
+            Generated::new(older.max_decoding_message_size(REFLECTION_REQUEST_BYTES_MAX)),
+        ];
+        Ok(Self(self.0.iter().cloned().chain(added).collect()))
     }
 
     /// The service that a path names.

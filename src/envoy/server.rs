@@ -1,7 +1,8 @@
-//! What the ext_authz listener offers: Check, the standard health service, and UNIMPLEMENTED for everything else.
+//! What the ext_authz listener offers: Check, the standard health service, reflection where the file turns it on, and
+//! UNIMPLEMENTED for everything else.
 //!
-//! Check is answered by hand (see `envoy::connection`); health is tonic's own service (see [`generated`]), and so would
-//! be any other that is not asked ten thousand times a second.
+//! Check is answered by hand (see `envoy::connection`); the others are tonic's own services (see [`generated`]), and so
+//! would be any other that is not asked ten thousand times a second.
 //!
 //! [`generated`]: crate::envoy::generated
 
