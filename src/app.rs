@@ -336,6 +336,7 @@ fn gate_settings(settings: &Settings, options: &Options) -> GateSettings {
             message_bytes_max: settings.gate.message_bytes_max,
             ..CheckSettings::default()
         },
+        reflection: settings.listeners.reflection,
     }
 }
 

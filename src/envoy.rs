@@ -14,7 +14,7 @@
 //!
 //! How a check flows:
 //!
-//! 1. [`server`] tells Check from health and from what does not exist.
+//! 1. [`server`] tells Check from the services beside it ([`generated`]) and from what does not exist.
 //! 2. [`grpc`] takes the message out of its frame, uncopied.
 //! 3. [`service`] guards: time, number, panics, and one recorded event whatever happens.
 //! 4. [`view`] reads the facts where they lie.
@@ -27,6 +27,7 @@
 
 mod connection;
 pub mod decision_id;
+pub mod generated;
 pub mod grpc;
 pub mod pb;
 pub mod reply;

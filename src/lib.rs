@@ -52,7 +52,7 @@
 //!
 //! | listener | default | serves | runs on |
 //! |---|---|---|---|
-//! | `ext_authz` | 9191, or a unix socket | Check, health | the gate's threads, one runtime each |
+//! | `ext_authz` | 9191, or a unix socket | Check, health, reflection where the file turns it on | the gate's threads, one runtime each |
 //! | `issuer` | 8443, TLS | tokens, keys, metadata, introspection, revocation, registration | the I/O runtime |
 //! | `admin` | not opened; 8444, TLS | the management API, and the tokens for it | the I/O runtime |
 //! | `telemetry` | 9464 | `/metrics`, `/livez`, `/readyz` | the I/O runtime |

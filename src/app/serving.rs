@@ -10,6 +10,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
+use crate::envoy::generated::GeneratedServices;
 use crate::envoy::pb::envoy::service::auth::v3::authorization_server::SERVICE_NAME;
 use crate::envoy::server::ExtAuthz;
 use crate::envoy::service::{CheckService, CheckSettings, Checks};
@@ -91,6 +92,8 @@ pub(super) struct GateSettings {
     pub(super) limits: Limits,
     /// The bounds on checks, for all threads together.
     pub(super) checks: CheckSettings,
+    /// Whether it offers gRPC server reflection.
+    pub(super) reflection: bool,
 }
 
 impl GateServing {
@@ -105,6 +108,10 @@ impl GateServing {
     ) -> anyhow::Result<Self> {
         let health = HealthReporter::new();
         set_health(&health, false).await;
+        let mut beside = GeneratedServices::health(health.clone());
+        if settings.reflection {
+            beside = beside.with_reflection().context("cannot offer reflection")?;
+        }
         let threads = settings.workers.max(1);
         let per_thread = CheckSettings {
             in_flight_max: settings.checks.in_flight_max.div_ceil(threads),
@@ -121,7 +128,7 @@ impl GateServing {
             .map(|_| CheckService::new(checks.clone(), clock.clone(), per_thread.clone(), io.clone()))
             .collect();
         let workers = Workers::start(&worker_settings, |index| {
-            ExtAuthz::new(services[index].clone(), health.clone())
+            ExtAuthz::new(services[index].clone(), beside.clone())
         })
         .context("cannot start the gate's threads")?;
         telemetry.register_in_flight(move || services.iter().map(|service| service.in_flight() as u64).sum());

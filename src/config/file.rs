@@ -74,13 +74,24 @@ shapes! {
     /// Where the process listens.
     ListenersFile {
         /// Where Envoy asks (`envoy.service.auth.v3.Authorization/Check` over gRPC). Default port: 9191.
-        ext_authz: Option<ListenerFile>,
+        ext_authz: Option<ExtAuthzListenerFile>,
         /// Where clients get tokens, over HTTPS. Default port: 8443.
         issuer: Option<ListenerFile>,
         /// Where operators administer, over HTTPS: the management API, and the tokens for it. Not opened if not said.
         admin: Option<ListenerFile>,
         /// Where `/metrics`, `/livez` and `/readyz` are read. Default port: 9464.
         telemetry: Option<ListenerFile>,
+    }
+
+    /// The listener that Envoy asks.
+    ExtAuthzListenerFile {
+        /// `127.0.0.1:9191`, `[::1]:9191`, or `unix:/run/scopegate/authz.sock`. Default: 127.0.0.1:9191.
+        address: Option<Located<Address>>,
+        /// The certificate that it shows. Default: none.
+        tls: Option<Stated<TlsFile>>,
+        /// Whether it tells clients what can be asked here: gRPC server reflection, `grpc.reflection.v1` and `v1alpha`, which
+        /// `buf curl` and `grpcurl` ask where they are given no schema. Envoy has no use for it. Default: false.
+        reflection: Option<bool>,
     }
 
     /// One listener.

@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use super::context::Context;
 use super::decode::{Stated, shown};
-use super::file::{ClientCertificate, ListenerFile, ListenersFile, StoreFile, StoreUrl, TlsFile};
-use super::scalar::UrlText;
+use super::file::{ClientCertificate, ExtAuthzListenerFile, ListenerFile, ListenersFile, StoreFile, StoreUrl, TlsFile};
+use super::scalar::{Address, UrlText};
 use crate::model::location::{Located, Location};
 use crate::model::secret::Secret;
 use crate::net::settings::{ListenAddress, ListenerSettings, Listeners, TlsSettings};
@@ -163,6 +163,7 @@ impl Context<'_> {
             }
             return Listeners {
                 ext_authz: Some(at(9191, TlsSettings::Plain)),
+                reflection: false,
                 issuer: issues_tokens.then(|| at(8443, dev_tls)),
                 admin: None,
                 telemetry: None,
@@ -171,6 +172,7 @@ impl Context<'_> {
         let Stated(Some(file)) = file else {
             return Listeners {
                 ext_authz: None,
+                reflection: false,
                 issuer: None,
                 admin: None,
                 telemetry: None,
@@ -179,6 +181,10 @@ impl Context<'_> {
         let mut taken = Vec::new();
         Listeners {
             ext_authz: self.listener("ext_authz", 9191, file.ext_authz.as_ref(), None, &mut taken),
+            reflection: file
+                .ext_authz
+                .as_ref()
+                .is_some_and(|file| file.reflection == Some(true)),
             issuer: self.listener("issuer", 8443, file.issuer.as_ref(), Some(&dev_tls), &mut taken),
             admin: self.listener("admin", 8444, file.admin.as_ref(), Some(&dev_tls), &mut taken),
             telemetry: self.listener("telemetry", 9464, file.telemetry.as_ref(), None, &mut taken),
@@ -186,16 +192,16 @@ impl Context<'_> {
     }
 
     /// One listener. `dev_tls` is what stands in for a certificate in dev, where one is needed.
-    fn listener(
+    fn listener<'f>(
         &mut self,
         name: &'static str,
         port: u16,
-        file: Option<&ListenerFile>,
+        file: Option<impl Into<Written<'f>>>,
         dev_tls: Option<&TlsSettings>,
         taken: &mut Vec<(&'static str, ListenAddress, Location)>,
     ) -> Option<ListenerSettings> {
-        let file = file?;
-        let (address, at) = match &file.address {
+        let file = file?.into();
+        let (address, at) = match file.address {
             Some(address) => (address.value.0.clone(), address.location),
             None => (on_loopback(port), file.at),
         };
@@ -216,7 +222,7 @@ impl Context<'_> {
             let message = format!("`{address}` is not on loopback, and `dev: true` is for loopback only");
             self.error("dev_not_loopback", at, message, "say `127.0.0.1`, or leave `dev` out");
         }
-        let tls = match (&file.tls, dev_tls) {
+        let tls = match (file.tls, dev_tls) {
             (Some(Stated(Some(tls))), _) => TlsSettings::Files {
                 certificate_file: self.path(&tls.certificate_file),
                 key_file: self.path(&tls.key_file),
@@ -257,6 +263,33 @@ impl Context<'_> {
             self.error("optional_certificate", stated.location, message, hint);
         }
         true
+    }
+}
+
+/// What every listener may say.
+struct Written<'f> {
+    at: Location,
+    address: Option<&'f Located<Address>>,
+    tls: Option<&'f Stated<TlsFile>>,
+}
+
+impl<'f> From<&'f ListenerFile> for Written<'f> {
+    fn from(file: &'f ListenerFile) -> Self {
+        Self {
+            at: file.at,
+            address: file.address.as_ref(),
+            tls: file.tls.as_ref(),
+        }
+    }
+}
+
+impl<'f> From<&'f ExtAuthzListenerFile> for Written<'f> {
+    fn from(file: &'f ExtAuthzListenerFile) -> Self {
+        Self {
+            at: file.at,
+            address: file.address.as_ref(),
+            tls: file.tls.as_ref(),
+        }
     }
 }
 

@@ -366,6 +366,28 @@ fn listeners_do_not_share_an_address() {
 }
 
 #[test]
+fn attack_d30_reflection_is_off_unless_the_ext_authz_listener_turns_it_on() {
+    let reflection = |listeners: &str| {
+        let settings = checked(&format!("dev: true\n{listeners}")).expect("no error");
+        settings.listeners.reflection
+    };
+    assert!(reflection("listeners: { ext_authz: { reflection: true } }\n"));
+    for off in [
+        "",
+        "listeners: { telemetry: {} }\n",
+        "listeners: { ext_authz: {} }\n",
+        "listeners: { ext_authz: { address: \"127.0.0.1:0\" } }\n",
+        "listeners: { ext_authz: { reflection: false } }\n",
+    ] {
+        assert!(!reflection(off), "{off}");
+    }
+    let vague = "listeners: { ext_authz: { reflection: on request } }\n";
+    assert_eq!(errors(vague), [("wrong_type", 1)]);
+    let elsewhere = "listeners:\n  ext_authz: {}\n  telemetry: { reflection: true }\n";
+    assert_eq!(errors(elsewhere), [("unknown_key", 3)]);
+}
+
+#[test]
 fn edge_d07_a_status_cannot_be_configured_at_all() {
     let text = "apis:\n  - { name: a, hosts: [a.example], routes: [{ path: /, GET: public }], status: 451 }\n";
     assert_eq!(errors(text), [("unknown_key", 2)]);

@@ -24,17 +24,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
-use h2::{Ping, PingPong, Reason as ResetReason, RecvStream};
+use h2::{Ping, PingPong, RecvStream};
 use http::Response;
-use hyper::body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tower::Service as _;
 
 use crate::envoy::grpc::{self, Answer, Incoming, RpcError, Unreadable};
-use crate::envoy::server::{Destination, ExtAuthz, destination};
+use crate::envoy::server::{Destination, ExtAuthz};
 use crate::envoy::service::{Call, Checks, Progress};
 use crate::net::limits::{FirstBytes, Limits, Stop};
 
@@ -176,21 +174,14 @@ where
                     return Poll::Ready(());
                 }
             };
-            match destination(&request) {
+            match self.service.destination(&request) {
                 Destination::Check => {
                     let check = self.service.check();
                     let arrival = *arrival.get_or_insert_with(|| check.arrival());
                     let call = check.begin(request.headers(), arrival);
                     self.accepted.push_back((call, request.into_body(), respond));
                 }
-                Destination::Health => {
-                    let mut health = self.service.health();
-                    let request = request.map(|body| tonic::body::Body::new(Received(body)));
-                    self.apart.spawn(async move {
-                        let Ok(response) = health.call(request).await;
-                        relay(response, respond).await;
-                    });
-                }
+                Destination::Generated(generated) => drop(self.apart.spawn(generated.answer(request, respond))),
                 Destination::Unknown => end(grpc::error(RpcError::UnknownMethod), &mut respond),
                 Destination::NotGrpc => end(grpc::not_grpc(), &mut respond),
             }
@@ -284,63 +275,9 @@ fn end(response: Response<()>, respond: &mut SendResponse<Bytes>) {
     note(respond.send_response(response, true).map(drop));
 }
 
-fn note(sent: Result<(), h2::Error>) {
+pub(super) fn note(sent: Result<(), h2::Error>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "an answer had nobody to go to");
-    }
-}
-
-/// The request body of a generated service.
-struct Received(RecvStream);
-
-impl Body for Received {
-    type Data = Bytes;
-    type Error = h2::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let Some(data) = ready!(self.0.poll_data(context)) else {
-            let trailers = ready!(self.0.poll_trailers(context))?;
-            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-        };
-        if let Ok(data) = &data {
-            let _ = self.0.flow_control().release_capacity(data.len());
-        }
-        Poll::Ready(Some(data.map(Frame::data)))
-    }
-}
-
-/// Sends the response of a generated service. Its messages are a few bytes each and come when health changes: they are
-/// handed on without waiting for room.
-async fn relay(response: Response<tonic::body::Body>, mut respond: SendResponse<Bytes>) {
-    let (head, body) = response.into_parts();
-    let mut body = pin!(body);
-    let ended = body.is_end_stream();
-    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else {
-        return;
-    };
-    if ended {
-        return;
-    }
-    loop {
-        let frame = tokio::select! {
-            _ = poll_fn(|context| stream.poll_reset(context)) => return,
-            frame = poll_fn(|context| body.as_mut().poll_frame(context)) => frame,
-        };
-        let sent = match frame.map(|frame| frame.map(Frame::into_data)) {
-            None => return note(stream.send_data(Bytes::new(), true)),
-            Some(Err(_)) => return stream.send_reset(ResetReason::INTERNAL_ERROR),
-            Some(Ok(Ok(data))) => stream.send_data(data, false),
-            Some(Ok(Err(frame))) => match frame.into_trailers() {
-                Ok(trailers) => return note(stream.send_trailers(trailers)),
-                Err(_) => Ok(()),
-            },
-        };
-        if sent.is_err() {
-            return;
-        }
     }
 }
 

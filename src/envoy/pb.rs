@@ -13,3 +13,6 @@
 )]
 
 include!(concat!(env!("OUT_DIR"), "/envoy_pb.rs"));
+
+/// What those files say, with all that they import, as an encoded `google.protobuf.FileDescriptorSet`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy_pb.binpb"));

@@ -1,17 +1,19 @@
-//! What the ext_authz listener offers: Check, the standard health service, and UNIMPLEMENTED for everything else.
+//! What the ext_authz listener offers: Check, the standard health service, reflection where the file turns it on, and
+//! UNIMPLEMENTED for everything else.
 //!
-//! Check is answered by hand (see `envoy::connection`); health is tonic's own service, and so would be
-//! any other that is not asked ten thousand times a second.
+//! Check is answered by hand (see `envoy::connection`); the others are tonic's own services (see [`generated`]), and so
+//! would be any other that is not asked ten thousand times a second.
+//!
+//! [`generated`]: crate::envoy::generated
 
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::envoy::connection;
+use crate::envoy::generated::{Generated, GeneratedServices};
 use crate::envoy::grpc;
 use crate::envoy::service::{CheckService, Checks};
 use crate::net::limits::{self, Limits, Stop};
@@ -21,39 +23,27 @@ use crate::net::workers::{Serve, WorkerSettings};
 /// The path of the one method of `envoy.service.auth.v3.Authorization`.
 pub const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 
-const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
-
 /// The services of the ext_authz listener, for one worker.
 pub struct ExtAuthz<C> {
     check: Arc<CheckService<C>>,
-    health: HealthServer<HealthService>,
+    generated: GeneratedServices,
 }
 
 impl<C> Clone for ExtAuthz<C> {
     fn clone(&self) -> Self {
         Self {
             check: self.check.clone(),
-            health: self.health.clone(),
-        }
-    }
-}
-
-impl<C: Checks> ExtAuthz<C> {
-    /// The check of one worker beside the health that `reporter` is told.
-    pub fn new(check: Arc<CheckService<C>>, reporter: HealthReporter) -> Self {
-        Self {
-            check,
-            health: HealthServer::new(HealthService::from_health_reporter(reporter)),
+            generated: self.generated.clone(),
         }
     }
 }
 
 /// Where a request goes.
-pub(super) enum Destination {
+pub(super) enum Destination<'s> {
     /// To the check.
     Check,
-    /// To tonic's health service.
-    Health,
+    /// To one of tonic's services.
+    Generated(&'s Generated),
     /// There is no such method.
     Unknown,
     /// It is no gRPC call.
@@ -61,12 +51,31 @@ pub(super) enum Destination {
 }
 
 impl<C: Checks> ExtAuthz<C> {
+    /// The check of one worker, and the services beside it.
+    pub fn new(check: Arc<CheckService<C>>, generated: GeneratedServices) -> Self {
+        Self { check, generated }
+    }
+
     pub(super) fn check(&self) -> &Arc<CheckService<C>> {
         &self.check
     }
 
-    pub(super) fn health(&self) -> HealthServer<HealthService> {
-        self.health.clone()
+    pub(super) fn destination<B>(&self, request: &Request<B>) -> Destination<'_> {
+        let is_call = request.method() == Method::POST
+            && request
+                .headers()
+                .get(CONTENT_TYPE)
+                .is_some_and(|content_type| grpc::is_grpc(content_type.as_bytes()));
+        let path = request.uri().path();
+        if !is_call {
+            Destination::NotGrpc
+        } else if path == CHECK_PATH {
+            Destination::Check
+        } else {
+            self.generated
+                .of(path)
+                .map_or(Destination::Unknown, Destination::Generated)
+        }
     }
 
     /// Serves one connection without TLS until it ends or is ended.
@@ -75,24 +84,6 @@ impl<C: Checks> ExtAuthz<C> {
         I: AsyncRead + AsyncWrite + Unpin + Send,
     {
         connection::serve(io, self, limits, stop).await;
-    }
-}
-
-pub(super) fn destination<B>(request: &Request<B>) -> Destination {
-    let is_call = request.method() == Method::POST
-        && request
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|content_type| grpc::is_grpc(content_type.as_bytes()));
-    let path = request.uri().path();
-    if !is_call {
-        Destination::NotGrpc
-    } else if path == CHECK_PATH {
-        Destination::Check
-    } else if path.starts_with(HEALTH_PREFIX) {
-        Destination::Health
-    } else {
-        Destination::Unknown
     }
 }
 

@@ -59,6 +59,8 @@ pub enum TlsSettings {
 pub struct Listeners {
     /// Where Envoy asks.
     pub ext_authz: Option<ListenerSettings>,
+    /// Whether that one tells clients what it offers (gRPC server reflection).
+    pub reflection: bool,
     /// Where clients get tokens.
     pub issuer: Option<ListenerSettings>,
     /// Where operators administer.

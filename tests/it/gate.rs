@@ -19,6 +19,7 @@ mod managed;
 mod methods;
 mod normalisation;
 mod paths;
+mod reflection;
 mod releases;
 mod reload;
 mod revocation;

@@ -10,6 +10,7 @@ use tonic_health::server::HealthReporter;
 
 use super::*;
 use crate::clock::{Now, SystemClock};
+use crate::envoy::generated::GeneratedServices;
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as PbRequest};
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use crate::envoy::server::CHECK_PATH;
@@ -75,7 +76,7 @@ fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
     };
     let clock = Arc::new(SystemClock::start());
     let check = CheckService::new(gate.clone(), clock, settings, Handle::current());
-    let service = ExtAuthz::new(check, HealthReporter::new());
+    let service = ExtAuthz::new(check, GeneratedServices::health(HealthReporter::new()));
     let served_by = service.clone();
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let stop = Stop::default();

@@ -12,6 +12,7 @@ use tonic_health::server::HealthReporter;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::envoy::generated::GeneratedServices;
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as PbRequest};
 use crate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
@@ -161,7 +162,7 @@ impl World {
         );
         let health = HealthReporter::new();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let served = ExtAuthz::new(service.clone(), health.clone());
+        let served = ExtAuthz::new(service.clone(), GeneratedServices::health(health.clone()));
         tokio::spawn(async move { served.serve_plain(theirs, &Limits::default(), &Stop::default()).await });
         let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
             .await
@@ -355,6 +356,8 @@ async fn attack_d30_other_methods_are_unimplemented() {
         "/envoy.service.auth.v3.Authorization/check",
         "/envoy.service.auth.v2.Authorization/Check",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.health.v1.HealthX/Check",
         "/",
     ] {
         let request = World::request(path, &[], framed(&check_bytes("/allow")));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scopegate::clock::{Clock, Now, SystemClock};
+use scopegate::envoy::generated::GeneratedServices;
 use scopegate::envoy::server::ExtAuthz;
 use scopegate::envoy::service::{CheckService, CheckSettings, Checks, Decided, Step};
 use scopegate::model::event::{CacheOutcome, CheckEvent, CheckObserver, Unobserved};
@@ -18,6 +19,7 @@ use scopegate::policy::facts::RequestFacts;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tonic_health::server::HealthReporter;
 
 use crate::support::envoy::{EnvoyBuilder, Service};
 use crate::support::http1::Request;
@@ -91,7 +93,7 @@ impl BrokenGate {
         };
         let io = tokio::runtime::Handle::current();
         let service = CheckService::new(Arc::new(BrokenChecks(fault)), clock, settings, io);
-        let services = ExtAuthz::new(service, tonic_health::server::HealthReporter::new());
+        let services = ExtAuthz::new(service, GeneratedServices::health(HealthReporter::new()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("port 0 is free");

@@ -270,6 +270,7 @@ async fn attack_d30_attack_e09_other_methods_and_sizes_end_as_grpc_says() {
         "/envoy.service.auth.v2.Authorization/Check",
         "/envoy.service.auth.v3.Authorization/Other",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ] {
         assert_eq!(
             client.grpc("gate", path, b"", &[]).await.grpc_status(),
