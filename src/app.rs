@@ -334,6 +334,7 @@ fn gate_settings(settings: &Settings, options: &Options) -> GateSettings {
             deadline: settings.gate.check_timeout,
             in_flight_max: settings.gate.checks_max,
             message_bytes_max: settings.gate.message_bytes_max,
+            busy_poll: settings.gate.busy_poll,
             ..CheckSettings::default()
         },
         reflection: settings.listeners.reflection,

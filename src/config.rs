@@ -105,6 +105,8 @@ pub struct GateLimits {
     pub check_timeout: Duration,
     /// The largest check request that is read, in bytes.
     pub message_bytes_max: usize,
+    /// For how long a thread that has answered looks for the next check instead of sleeping.
+    pub busy_poll: Duration,
     /// For how long revocations that are not heard of anew are relied on, if the file says so.
     pub revocations_stale_after: Option<Duration>,
 }
@@ -117,6 +119,7 @@ impl Default for GateLimits {
             // below Envoy's own 200 ms, so that our explicit answer arrives first
             check_timeout: Duration::from_millis(150),
             message_bytes_max: 4 << 20,
+            busy_poll: Duration::ZERO,
             revocations_stale_after: None,
         }
     }

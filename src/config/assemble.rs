@@ -31,6 +31,9 @@ const VERDICT_CACHE_BYTES_MIN: usize = 64 << 10;
 /// The check requests that the gate reads must hold at least the headers that Envoy passes on.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(64 << 20);
 
+/// The longest that a thread may look for checks that do not come.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(100);
+
 /// The shortest silence of the store that means something.
 const STALE_AFTER_MIN: Duration = Duration::from_secs(1);
 
@@ -284,6 +287,16 @@ impl Context<'_> {
                 "say for example `150ms`",
             );
         }
+        if let Some(period) = &file.busy_poll
+            && period.value.0 > BUSY_POLL_MAX
+        {
+            self.error(
+                "invalid_period",
+                period.location,
+                "a thread that never sleeps takes a processor for itself",
+                "say at most `100ms`, or `1ms`",
+            );
+        }
         let stale_after = file.revocations.as_ref().map(|revocations| &revocations.stale_after);
         if let Some(stale_after) = stale_after.filter(|stale_after| stale_after.value.0 < STALE_AFTER_MIN) {
             self.error(
@@ -304,6 +317,10 @@ impl Context<'_> {
                 .timeout
                 .as_ref()
                 .map_or(default.check_timeout, |timeout| timeout.value.0),
+            busy_poll: file
+                .busy_poll
+                .as_ref()
+                .map_or(default.busy_poll, |period| period.value.0),
             message_bytes_max: file
                 .message_max
                 .as_ref()

@@ -127,6 +127,9 @@ shapes! {
         timeout: Option<Located<Period>>,
         /// The largest check request that is read. Default: 4MiB.
         message_max: Option<Located<Size>>,
+        /// For how long a thread of the gate that has just answered looks for the next check instead of sleeping, up to 100ms. It
+        /// takes a processor for that long and spares the check the time to wake the thread. Default: 0ms, not at all.
+        busy_poll: Option<Located<Period>>,
         /// How the gate hears of revocations.
         revocations: Option<RevocationsFile>,
     }

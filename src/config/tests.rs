@@ -116,6 +116,17 @@ fn how_stale_revocations_may_be_is_said_in_seconds_at_least() {
 }
 
 #[test]
+fn a_thread_looks_for_checks_only_where_it_is_told_to_and_not_for_long() {
+    let with = |period: &str| format!("gate: {{ busy_poll: {period} }}\n{}", external("jwks_file: k"));
+    let settings = checked(&with("1ms")).expect("no error");
+    assert_eq!(settings.gate.busy_poll, Duration::from_millis(1));
+    let report = checked(&with("101ms")).expect_err("too long");
+    assert_eq!(report.findings()[0].code, "invalid_period");
+    let silent = checked(&external("jwks_file: k")).expect("no error");
+    assert_eq!(silent.gate.busy_poll, Duration::ZERO);
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_a_warning_to_check_and_an_error_to_serve() {
     let mut source = Memory::of(path(), EXTERNAL);
     let settings = load(path(), &source).expect("a warning only");

@@ -57,6 +57,7 @@ where
         service,
         accepted: VecDeque::new(),
         late: false,
+        answered: None,
         apart: JoinSet::new(),
         vigil,
         leaving: Some(Box::pin(stop.soft.clone().cancelled_owned())),
@@ -98,6 +99,8 @@ struct Serving<'s, C: Checks, I> {
     accepted: VecDeque<(Call<C>, RecvStream, SendResponse<Bytes>)>,
     /// Whether some of them were left over from an earlier turn.
     late: bool,
+    /// When checks were answered last.
+    answered: Option<Duration>,
     /// Calls that have to wait for something.
     apart: JoinSet<()>,
     vigil: Option<Vigil>,
@@ -128,6 +131,7 @@ where
                 return Poll::Ready(());
             }
             if self.accepted.is_empty() {
+                self.linger(context);
                 return Poll::Pending;
             }
             if self.answer_for_a_turn(context).is_pending() {
@@ -139,11 +143,22 @@ where
         }
     }
 
+    /// Where it is asked for, keeps the thread awake for a moment after an answer: to be woken takes longer than a check.
+    fn linger(&self, context: &Context<'_>) {
+        let check = self.service.check();
+        let busy = check.busy_poll();
+        let is_fresh = |answered| check.monotonic().saturating_sub(answered) < busy;
+        if !busy.is_zero() && self.answered.is_some_and(is_fresh) {
+            context.waker().wake_by_ref();
+        }
+    }
+
     /// Answers what was accepted. Pending if that takes longer than a turn: other connections wait for the thread, and the
     /// time of their calls runs only once they are read.
     fn answer_for_a_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let check = self.service.check();
         let begun = check.monotonic();
+        self.answered = Some(begun);
         let mut answered = 0_usize;
         while let Some((call, body, mut respond)) = self.accepted.pop_front() {
             if self.late && respond.poll_reset(context).is_ready() {

@@ -95,6 +95,8 @@ pub struct CheckSettings {
     pub in_flight_max: usize,
     /// The largest message that is read, in bytes.
     pub message_bytes_max: usize,
+    /// For how long a connection that has answered keeps its thread awake for the next check. Zero: not at all.
+    pub busy_poll: Duration,
 }
 
 impl Default for CheckSettings {
@@ -104,6 +106,7 @@ impl Default for CheckSettings {
             margin: Duration::from_millis(20),
             in_flight_max: 4096,
             message_bytes_max: grpc::MESSAGE_BYTES_MAX,
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -140,6 +143,11 @@ impl<C: Checks> CheckService<C> {
     /// How many calls are under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// See [`CheckSettings::busy_poll`].
+    pub(super) fn busy_poll(&self) -> Duration {
+        self.settings.busy_poll
     }
 
     /// The monotonic clock.

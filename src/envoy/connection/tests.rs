@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use h2::client::{Connection as ClientConnection, SendRequest};
 use http::{HeaderMap, Request, StatusCode};
@@ -25,19 +26,19 @@ use crate::policy::facts::RequestFacts;
 #[derive(Default)]
 struct Denying {
     release: Arc<Notify>,
-    released: Arc<std::sync::atomic::AtomicBool>,
-    slow: std::sync::atomic::AtomicUsize,
+    released: Arc<AtomicBool>,
+    slow: AtomicUsize,
 }
 
 impl Checks for Denying {
     type Lookup = ();
 
     fn check(&self, facts: &RequestFacts<'_>, _: Now) -> Step<()> {
-        if facts.path() == "/wait" && !self.released.load(std::sync::atomic::Ordering::SeqCst) {
+        if facts.path() == "/wait" && !self.released.load(Ordering::SeqCst) {
             return Step::Wait(());
         }
         if facts.path() == "/slow" {
-            self.slow.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.slow.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(1));
         }
         Step::Decided(Decided {
@@ -51,7 +52,7 @@ impl Checks for Denying {
         let (release, released) = (self.release.clone(), self.released.clone());
         Box::pin(async move {
             release.notified().await;
-            released.store(true, std::sync::atomic::Ordering::SeqCst);
+            released.store(true, Ordering::SeqCst);
         })
     }
 
@@ -65,15 +66,21 @@ struct World {
     service: ExtAuthz<Denying>,
     stop: Stop,
     served: tokio::task::JoinHandle<()>,
+    /// How often the connection had its turn.
+    turns: Arc<AtomicUsize>,
 }
 
 /// A connection that is served, and the peer's end of it.
 fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
-    let gate = Arc::new(Denying::default());
     let settings = CheckSettings {
         deadline,
         ..CheckSettings::default()
     };
+    serve_by(settings, limits)
+}
+
+fn serve_by(settings: CheckSettings, limits: Limits) -> (World, DuplexStream) {
+    let gate = Arc::new(Denying::default());
     let clock = Arc::new(SystemClock::start());
     let check = CheckService::new(gate.clone(), clock, settings, Handle::current());
     let service = ExtAuthz::new(check, GeneratedServices::health(HealthReporter::new()));
@@ -81,12 +88,22 @@ fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let stop = Stop::default();
     let stopped = stop.clone();
-    let served = tokio::spawn(async move { serve(theirs, &service, &limits, &stopped).await });
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let served = tokio::spawn(async move {
+        let mut serving = pin!(serve(theirs, &service, &limits, &stopped));
+        poll_fn(|context| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            serving.as_mut().poll(context)
+        })
+        .await;
+    });
     let world = World {
         gate,
         service: served_by,
         stop,
         served,
+        turns,
     };
     (world, ours)
 }
@@ -203,6 +220,27 @@ async fn attack_e07_a_peer_that_answers_no_ping_is_let_go_and_one_that_does_stay
 }
 
 #[tokio::test]
+async fn a_connection_keeps_its_thread_awake_after_an_answer_where_it_is_told_to_and_then_lets_it_sleep() {
+    for (busy_poll, stays_awake) in [(Duration::ZERO, false), (Duration::from_millis(50), true)] {
+        let settings = CheckSettings {
+            busy_poll,
+            ..CheckSettings::default()
+        };
+        let (world, peer) = serve_by(settings, Limits::default());
+        let mut client = client(peer).await;
+        let turns = || world.turns.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(turns() < 20, "nothing was answered yet: {}", turns());
+        assert_eq!(reason(begin(&mut client, &[message("/")])).await, "no_route");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let then = turns();
+        assert_eq!(then > 100, stays_awake, "{then}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(turns(), then);
+    }
+}
+
+#[tokio::test]
 async fn edge_o02_nothing_waits_behind_a_call_that_has_to_wait() {
     let (world, peer) = serve_patiently();
     let mut client = client(peer).await;
@@ -224,7 +262,7 @@ async fn edge_e23_a_call_that_waited_for_too_long_is_denied_without_being_checke
     for call in calls {
         denied += usize::from(reason(call).await == "timeout");
     }
-    let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+    let checked = world.gate.slow.load(Ordering::SeqCst);
     assert_eq!(checked + denied, 200);
     assert!((1..100).contains(&checked), "{checked} were checked in 50 ms");
 }
@@ -241,11 +279,11 @@ fn edge_e23_a_connection_with_much_to_answer_lets_the_others_have_their_turn() {
         assert_eq!(reason(begin(&mut modest, &[message("/")])).await, "no_route");
         let calls: Vec<_> = (0..300).map(|_| begin(&mut greedy, &[message("/slow")])).collect();
         // Until the first of them is under way.
-        while world.gate.slow.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        while world.gate.slow.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(reason(begin(&mut modest, &[message("/")])).await, "no_route");
-        let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+        let checked = world.gate.slow.load(Ordering::SeqCst);
         assert!(
             checked < 300,
             "all {checked} of the other connection were checked first"
@@ -262,7 +300,7 @@ fn edge_o02_a_call_that_was_given_up_while_it_waited_is_not_checked() {
         let (world, peer) = serve_patiently();
         let mut client = client(peer).await;
         let mut calls: Vec<_> = (0..300).map(|_| begin(&mut client, &[message("/slow")])).collect();
-        while world.gate.slow.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        while world.gate.slow.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
         // Dropping a call resets its stream.
@@ -271,7 +309,7 @@ fn edge_o02_a_call_that_was_given_up_while_it_waited_is_not_checked() {
         for call in kept {
             assert_eq!(reason(call).await, "no_route");
         }
-        let checked = world.gate.slow.load(std::sync::atomic::Ordering::SeqCst);
+        let checked = world.gate.slow.load(Ordering::SeqCst);
         assert!(checked < 200, "{checked} were checked");
     });
 }
