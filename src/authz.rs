@@ -278,6 +278,10 @@ pub(crate) fn check(
     let scheme = credential.scheme;
     let (token, cache) = match world.vouch(&credential, &selected) {
         Vouched::Token(token, cache) => (token, cache),
+        Vouched::Malformed(detail) => {
+            tracer.step(|| TraceStep::fail(Stage::Token, detail));
+            return unseen(selected.refuse(Reason::InvalidRequest, detail, None));
+        }
         Vouched::Refused(detail, cache) => {
             tracer.step(|| TraceStep::fail(Stage::Token, detail));
             let denial = selected.refuse(Reason::InvalidToken, detail, Some(scheme));

@@ -76,7 +76,10 @@ struct Assuming<'a> {
 }
 
 impl Vouch for Assuming<'_> {
-    fn vouch(&self, _: &Credential<'_>, selected: &Selected<'_>) -> Vouched {
+    fn vouch(&self, credential: &Credential<'_>, selected: &Selected<'_>) -> Vouched {
+        if let Err(detail) = credential.check_grammar() {
+            return Vouched::Malformed(detail);
+        }
         let refused = |detail| Vouched::Refused(detail, CacheOutcome::Unused);
         let Assumed::Token(claims) = self.assumed else {
             return refused("no token is assumed, and none is verified here");

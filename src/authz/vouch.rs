@@ -43,6 +43,8 @@ pub(crate) trait Vouch {
 pub(crate) enum Vouched {
     /// It is good.
     Token(Arc<VerifiedToken>, CacheOutcome),
+    /// It is no token at all, for this reason.
+    Malformed(&'static str),
     /// It is not, for this reason.
     Refused(&'static str, CacheOutcome),
     /// Nobody can tell before this is fetched.
@@ -75,6 +77,9 @@ pub(crate) struct Live<'g> {
 impl Vouch for Live<'_> {
     fn vouch(&self, credential: &Credential<'_>, selected: &Selected<'_>) -> Vouched {
         let Some(servers) = self.snapshot.servers(selected.route().index) else {
+            if let Err(detail) = credential.check_grammar() {
+                return Vouched::Malformed(detail);
+            }
             return Vouched::Refused(
                 "no authorization server vouches for the api's callers",
                 CacheOutcome::Miss,
@@ -98,6 +103,10 @@ impl Live<'_> {
         let token = credential.expose_bytes();
         if let Some(known) = self.desk.verdicts.find_recent(token, servers.id, self.now) {
             return known.into();
+        }
+        // Before anything is hashed.
+        if let Err(detail) = credential.check_grammar() {
+            return Vouched::Malformed(detail);
         }
         let key = VerdictKey {
             token: credential.digest(),

@@ -21,7 +21,7 @@ use crate::envoy::wire::Message;
 use crate::model::id::ClientId;
 use crate::model::reason::Reason;
 use crate::policy::caller::{TokenFacts, VerifiedToken};
-use crate::policy::decision::{Decision, Denial, Permit};
+use crate::policy::decision::{Decision, Denial, Permit, RouteRef};
 use crate::policy::held::{Claim, Frequent};
 
 /// The claims that go into the dynamic metadata, under `claims`: what access logs and RBAC rules ask for, and no personal data.
@@ -130,8 +130,15 @@ fn allow(ok: &mut Message<'_>, permit: &Permit) {
     for (name, value) in permit.headers() {
         header(ok, 2, name, value);
     }
+    // The same for every permit of the API, and never a name that is set.
+    let always = permit.always_removed();
+    ok.0.extend_from_slice(always.written().once(|out| {
+        for name in always.names() {
+            Message(out).text(5, name);
+        }
+    }));
     let is_set = |name: &str| permit.headers().iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
-    for name in permit.headers_to_remove() {
+    for name in permit.also_removed() {
         if !is_set(name) {
             ok.text(5, name);
         }
@@ -274,87 +281,73 @@ fn sentence(denial: &Denial) -> &'static str {
 // === dynamic metadata ===
 
 fn allowed_metadata(metadata: &mut Message<'_>, permit: &Permit, decision_id: &str) {
-    let common = Common {
-        api: permit.route().api.as_str(),
-        route: permit.route().name.as_str(),
-        decision_id,
-        outcome: "allow",
-        reason: "",
-    };
-    common.write(metadata, permit.caller().map(|caller| &**caller));
+    let start = metadata.0.len();
+    let route = permit.route();
+    metadata.0.extend_from_slice(route.allowed.once(|out| {
+        outcome(&mut Message(out), Some(route), "allow", "");
+    }));
+    particulars(metadata, start, decision_id, permit.caller().map(|caller| &**caller));
 }
 
 fn denied_metadata(metadata: &mut Message<'_>, denial: &Denial, decision_id: &str) {
-    let common = Common {
-        api: denial.route.as_ref().map_or("", |route| route.api.as_str()),
-        route: denial.route.as_ref().map_or("", |route| route.name.as_str()),
-        decision_id,
-        outcome: "deny",
-        reason: denial.reason().as_str(),
+    let start = metadata.0.len();
+    outcome(metadata, denial.route.as_deref(), "deny", denial.reason().as_str());
+    particulars(metadata, start, decision_id, denial.caller.as_deref());
+}
+
+/// What was decided, and where.
+fn outcome(metadata: &mut Message<'_>, route: Option<&RouteRef>, outcome: &'static str, reason: &'static str) {
+    // One by one: with a key that is known when it is compiled, an entry's head is a few stores.
+    metadata.text_entry("api", route.map_or("", |route| route.api.as_str()));
+    metadata.text_entry("route", route.map_or("", |route| route.name.as_str()));
+    metadata.text_entry("outcome", outcome);
+    metadata.text_entry("reason", reason);
+}
+
+/// What differs from check to check. The metadata begin at `start`.
+fn particulars(metadata: &mut Message<'_>, start: usize, decision_id: &str, caller: Option<&VerifiedToken>) {
+    let facts = caller.map(VerifiedToken::facts);
+    let subject = facts.and_then(TokenFacts::subject);
+    let client = facts.and_then(TokenFacts::client);
+    metadata.text_entry("decision_id", decision_id);
+    metadata.text_entry("sub", subject.unwrap_or_default());
+    metadata.text_entry("client_id", client.map_or("", ClientId::as_str));
+    // Identifiers have at most 1 KiB each, so that up to here nothing can overflow.
+    let mut budget = Budget {
+        end: start + METADATA_BYTES_MAX - RESERVE,
+        truncated: false,
     };
-    common.write(metadata, denial.caller.as_deref());
-}
-
-/// What the metadata says of every check.
-struct Common<'a> {
-    api: &'a str,
-    route: &'a str,
-    decision_id: &'a str,
-    outcome: &'static str,
-    reason: &'static str,
-}
-
-impl Common<'_> {
-    fn write(&self, metadata: &mut Message<'_>, caller: Option<&VerifiedToken>) {
-        let start = metadata.0.len();
-        let facts = caller.map(VerifiedToken::facts);
-        let subject = facts.and_then(TokenFacts::subject);
-        let client = facts.and_then(TokenFacts::client);
-        // One by one: with a key that is known when it is compiled, an entry's head is a few stores.
-        metadata.text_entry("api", self.api);
-        metadata.text_entry("route", self.route);
-        metadata.text_entry("decision_id", self.decision_id);
-        metadata.text_entry("outcome", self.outcome);
-        metadata.text_entry("reason", self.reason);
-        metadata.text_entry("sub", subject.unwrap_or_default());
-        metadata.text_entry("client_id", client.map_or("", ClientId::as_str));
-        // Identifiers have at most 1 KiB each, so that up to here nothing can overflow.
-        let mut budget = Budget {
-            end: start + METADATA_BYTES_MAX - RESERVE,
-            truncated: false,
-        };
-        let scope = match facts.and_then(|facts| facts.claims().frequent(Frequent::Scope)) {
-            Some(Claim::Text(scope)) => scope,
-            _ => "",
-        };
-        let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
-        metadata.text_entry("scope", scope);
-        entry(metadata, "claims", |value| {
-            value.message(5, |claims| {
-                for claim in METADATA_CLAIMS {
-                    let name = claim.name();
-                    let Some(claim) = facts.and_then(|facts| facts.claims().frequent(claim)) else {
-                        continue;
-                    };
-                    match claim {
-                        Claim::Text(text) => {
-                            if budget.takes(claims, FRAME + text.len()) {
-                                claims.text_entry(name, text);
-                            }
+    let scope = match facts.and_then(|facts| facts.claims().frequent(Frequent::Scope)) {
+        Some(Claim::Text(scope)) => scope,
+        _ => "",
+    };
+    let scope = if budget.takes(metadata, scope.len()) { scope } else { "" };
+    metadata.text_entry("scope", scope);
+    entry(metadata, "claims", |value| {
+        value.message(5, |claims| {
+            for claim in METADATA_CLAIMS {
+                let name = claim.name();
+                let Some(claim) = facts.and_then(|facts| facts.claims().frequent(claim)) else {
+                    continue;
+                };
+                match claim {
+                    Claim::Text(text) => {
+                        if budget.takes(claims, FRAME + text.len()) {
+                            claims.text_entry(name, text);
                         }
-                        Claim::Json(claim) => {
-                            if budget.takes(claims, weight(&claim)) {
-                                entry(claims, name, |value| json(value, &claim));
-                            }
+                    }
+                    Claim::Json(claim) => {
+                        if budget.takes(claims, weight(&claim)) {
+                            entry(claims, name, |value| json(value, &claim));
                         }
                     }
                 }
-            });
+            }
         });
-        entry(metadata, "truncated", |value| {
-            value.number(4, u64::from(budget.truncated));
-        });
-    }
+    });
+    entry(metadata, "truncated", |value| {
+        value.number(4, u64::from(budget.truncated));
+    });
 }
 
 /// Bytes kept for keys, lengths and the last entries.

@@ -172,7 +172,11 @@ impl<'a> View<'a> {
 /// UTF-8: who keeps it checks it.
 fn map_entry(entry: &[u8]) -> Result<(&str, &[u8])> {
     if let Some((key, text)) = usual_entry(entry) {
-        return Ok((std::str::from_utf8(key).map_err(|_| NOT_UTF8)?, text));
+        let key = match usual_name(key) {
+            Some(name) => name,
+            None => std::str::from_utf8(key).map_err(|_| NOT_UTF8)?,
+        };
+        return Ok((key, text));
     }
     let (mut key, mut text) = ("", &[][..]);
     let mut fields = Fields(entry);
@@ -207,6 +211,32 @@ fn usual_entry(entry: &[u8]) -> Option<(&[u8], &[u8])> {
         _ => return None,
     };
     (text.len() == length).then_some((key, text))
+}
+
+/// A header name that nearly every request has: to know it costs less than to find that it is UTF-8, and a request has a
+/// dozen of them.
+fn usual_name(key: &[u8]) -> Option<&'static str> {
+    Some(match key {
+        b":authority" => ":authority",
+        b":method" => ":method",
+        b":path" => ":path",
+        b":scheme" => ":scheme",
+        b"accept" => "accept",
+        b"accept-encoding" => "accept-encoding",
+        b"accept-language" => "accept-language",
+        b"authorization" => "authorization",
+        b"content-length" => "content-length",
+        b"content-type" => "content-type",
+        b"cookie" => "cookie",
+        b"origin" => "origin",
+        b"referer" => "referer",
+        b"traceparent" => "traceparent",
+        b"user-agent" => "user-agent",
+        b"x-forwarded-for" => "x-forwarded-for",
+        b"x-forwarded-proto" => "x-forwarded-proto",
+        b"x-request-id" => "x-request-id",
+        _ => return None,
+    })
 }
 
 /// The tags of a map entry's key and value.

@@ -22,7 +22,6 @@ use crate::policy::decision::{Decision, Denial, Permit};
 use crate::policy::declared::Binding;
 use crate::policy::facts::RequestFacts;
 use crate::policy::forward::Changes;
-use crate::policy::host;
 use crate::policy::predicate::Input;
 use crate::policy::select::Selected;
 use crate::policy::trace::{Stage, Step, Tracer};
@@ -108,13 +107,10 @@ fn decide(
         ));
     }
     asker.check_binding(*proof, *certificate, &needed, tracer)?;
-    let host = host::normalise(facts.host).unwrap_or_default();
     let input = Input {
         claims: Some(asker.facts.claims()),
         captures: &selected.captures,
         facts,
-        host: &host,
-        path: facts.path(),
     };
     if !needed.is_empty() {
         asker.check_api_client(tracer)?;

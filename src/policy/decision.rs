@@ -1,6 +1,6 @@
 //! What comes out: a permit or a denial. Neither has a default, and a denial always has a status.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -10,8 +10,24 @@ use crate::model::reason::Reason;
 use crate::model::scope::ScopeSet;
 use crate::policy::caller::VerifiedToken;
 
+/// What every answer says alike, in the words of the protocol that carries it: whoever writes answers writes it once, and
+/// copies it from then on.
+#[derive(Debug, Default)]
+pub struct Written(OnceLock<Box<[u8]>>);
+
+impl Written {
+    /// What was written; `write` writes it if nobody has.
+    pub fn once(&self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.0.get_or_init(|| {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            bytes.into_boxed_slice()
+        })
+    }
+}
+
 /// The route that a decision was made on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RouteRef {
     /// Its number in the compiled policy.
     pub index: RouteIndex,
@@ -19,6 +35,38 @@ pub struct RouteRef {
     pub api: ApiName,
     /// Its name, for example `GET /transfers/{id}`.
     pub name: RouteName,
+    /// What every allow on it says.
+    pub allowed: Written,
+}
+
+/// Headers that are taken from requests, the same ones each time.
+#[derive(Debug, Default)]
+pub struct Removals {
+    names: Box<[Arc<str>]>,
+    written: Written,
+}
+
+impl Removals {
+    /// These names, in lower case.
+    #[must_use]
+    pub fn new(names: Vec<Arc<str>>) -> Self {
+        Self {
+            names: names.into_boxed_slice(),
+            written: Written::default(),
+        }
+    }
+
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// How an answer says them.
+    #[must_use]
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
 }
 
 /// The answer to one check.
@@ -38,7 +86,7 @@ pub struct Permit {
     pub(in crate::policy) route: Arc<RouteRef>,
     pub(in crate::policy) caller: Option<Arc<VerifiedToken>>,
     pub(in crate::policy) headers: Vec<(Arc<str>, String)>,
-    pub(in crate::policy) remove_always: Arc<[Arc<str>]>,
+    pub(in crate::policy) remove_always: Arc<Removals>,
     pub(in crate::policy) remove: SmallVec<[Arc<str>; 6]>,
     pub(in crate::policy) response_headers: Vec<(&'static str, String)>,
     pub(in crate::policy) long_lived: bool,
@@ -58,7 +106,7 @@ impl Permit {
             route,
             caller,
             headers,
-            remove_always: Arc::from([]),
+            remove_always: Arc::default(),
             remove: remove.into(),
             response_headers,
             long_lived: false,
@@ -86,7 +134,19 @@ impl Permit {
     /// Headers that are taken from the request. Never one of [`Permit::headers`]: Envoy would
     /// remove the header that it has just set.
     pub fn headers_to_remove(&self) -> impl Iterator<Item = &str> {
-        self.remove_always.iter().chain(&self.remove).map(|name| &**name)
+        let names = self.remove_always.names().iter().chain(&self.remove);
+        names.map(|name| &**name)
+    }
+
+    /// Those of them that every permit of the API takes away. None of them is ever set.
+    #[must_use]
+    pub fn always_removed(&self) -> &Removals {
+        &self.remove_always
+    }
+
+    /// The others.
+    pub fn also_removed(&self) -> impl Iterator<Item = &str> {
+        self.remove.iter().map(|name| &**name)
     }
 
     /// Headers added to the upstream's response (`DPoP-Nonce`).

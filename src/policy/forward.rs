@@ -23,9 +23,10 @@ use serde_json::Value as Json;
 use smallvec::SmallVec;
 
 use crate::model::reason::Reason;
+use crate::policy::decision::Removals;
 use crate::policy::declared::ForwardToken;
 use crate::policy::expression;
-use crate::policy::held::{Claim, Claims};
+use crate::policy::held::{Claim, Claims, Frequent};
 use crate::policy::predicate::{Expression, Input, Unevaluated};
 
 /// The longest value of one header, in bytes.
@@ -42,9 +43,9 @@ pub struct Forward {
     pub token: ForwardToken,
     headers: Vec<IdentityHeader>,
     /// The names that other APIs set, and the underscore variants of all: removed on every allow.
-    foreign: Arc<[Arc<str>]>,
+    foreign: Arc<Removals>,
     /// These and the names that this API sets: removed where there is no identity.
-    everything: Arc<[Arc<str>]>,
+    everything: Arc<Removals>,
     authorization: [Arc<str>; 2],
 }
 
@@ -60,6 +61,8 @@ pub struct IdentityHeader {
 enum Source {
     /// A claim, by its chain of names: no CEL at run time.
     Claim(Vec<String>),
+    /// A claim whose place is known.
+    Frequent(Frequent),
     /// A wildcard of the path.
     Wildcard(String),
     /// Anything else.
@@ -70,7 +73,7 @@ enum Source {
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Changes {
     pub(in crate::policy) set: Vec<(Arc<str>, String)>,
-    pub(in crate::policy) remove_always: Arc<[Arc<str>]>,
+    pub(in crate::policy) remove_always: Arc<Removals>,
     pub(in crate::policy) remove: SmallVec<[Arc<str>; 6]>,
 }
 
@@ -80,6 +83,10 @@ impl IdentityHeader {
     pub fn new(name: &str, expression: Expression) -> Self {
         let chain = expression::chain(expression.tree());
         let source = match chain.as_deref() {
+            Some(["token", name]) => match Frequent::named(name) {
+                Some(claim) => Source::Frequent(claim),
+                None => Source::Claim(vec![(*name).to_owned()]),
+            },
             Some(["token", names @ ..]) if !names.is_empty() => {
                 Source::Claim(names.iter().map(|name| (*name).to_owned()).collect())
             }
@@ -94,7 +101,7 @@ impl IdentityHeader {
 
     fn reads_path(&self) -> bool {
         match &self.source {
-            Source::Claim(_) => false,
+            Source::Claim(_) | Source::Frequent(_) => false,
             Source::Wildcard(_) => true,
             Source::Computed(expression) => expression.reads_path(),
         }
@@ -104,6 +111,10 @@ impl IdentityHeader {
     fn text(&self, input: &Input<'_, '_>) -> Result<Option<String>, &'static str> {
         match &self.source {
             Source::Claim(names) => Ok(input.claims.and_then(|claims| text_of_claim(claims, names))),
+            Source::Frequent(claim) => Ok(input.claims.and_then(|claims| match claims.frequent(*claim)? {
+                Claim::Text(text) => string(text),
+                Claim::Json(value) => text_of(&value),
+            })),
             Source::Wildcard(name) => Ok(input
                 .captures
                 .iter()
@@ -146,8 +157,8 @@ impl Forward {
         Self {
             token,
             headers,
-            foreign: foreign.into(),
-            everything,
+            foreign: Arc::new(Removals::new(foreign)),
+            everything: Arc::new(Removals::new(everything)),
             authorization: [Arc::from("authorization"), Arc::from("dpop")],
         }
     }
@@ -309,8 +320,6 @@ mod tests {
             claims: held.as_ref().map(Held::claims),
             captures: &captures,
             facts: &facts,
-            host: "h.example",
-            path: "/x",
         };
         IdentityHeader::new("x", parsed).text(&input)
     }

@@ -48,6 +48,8 @@ pub enum Frequent {
     Acr,
     /// `auth_time`.
     AuthTime,
+    /// `client_id`.
+    ClientId,
     /// `exp`.
     Exp,
     /// `iss`.
@@ -56,10 +58,27 @@ pub enum Frequent {
     Jti,
     /// `scope`.
     Scope,
+    /// `sub`.
+    Sub,
 }
 
 impl Frequent {
-    const ALL: [Self; 6] = [Self::Acr, Self::AuthTime, Self::Exp, Self::Iss, Self::Jti, Self::Scope];
+    const ALL: [Self; 8] = [
+        Self::Acr,
+        Self::AuthTime,
+        Self::ClientId,
+        Self::Exp,
+        Self::Iss,
+        Self::Jti,
+        Self::Scope,
+        Self::Sub,
+    ];
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|claim| claim.name() == name)
+    }
 
     /// The claim's name.
     #[must_use]
@@ -67,10 +86,12 @@ impl Frequent {
         match self {
             Self::Acr => "acr",
             Self::AuthTime => "auth_time",
+            Self::ClientId => "client_id",
             Self::Exp => "exp",
             Self::Iss => "iss",
             Self::Jti => "jti",
             Self::Scope => "scope",
+            Self::Sub => "sub",
         }
     }
 }

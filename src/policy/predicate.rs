@@ -23,6 +23,7 @@ use crate::policy::expression::{self, Fields, Reads};
 use crate::policy::facts::RequestFacts;
 use crate::policy::headers;
 use crate::policy::held::{Claim, Claims};
+use crate::policy::host;
 
 pub use crate::policy::expression::{BadExpression, EXPRESSION_BYTES_MAX, LOOP_NESTING_MAX, LOOPS_MAX, NESTING_MAX};
 
@@ -36,12 +37,8 @@ pub struct Input<'a, 'r> {
     pub claims: Option<Claims<'a>>,
     /// `path`.
     pub captures: &'a [(Arc<str>, String)],
-    /// `request`, less the host and path, which are normalised.
+    /// `request`: its host is normalised, its path is as it was sent, without the query.
     pub facts: &'a RequestFacts<'r>,
-    /// `request.host`.
-    pub host: &'a str,
-    /// `request.path`: without the query, as it was sent.
-    pub path: &'a str,
 }
 
 /// An expression that was read.
@@ -163,10 +160,11 @@ impl Expression {
 
     fn request(&self, input: &Input<'_, '_>) -> Result<Value, Unevaluated> {
         let text = |name: &str, value: &str| (key(name), Value::from(value));
+        let host = host::normalise(input.facts.host).unwrap_or_default();
         let mut fields = vec![
             text("method", input.facts.method),
-            text("host", input.host),
-            text("path", input.path),
+            text("host", &host),
+            text("path", input.facts.path()),
             text("scheme", input.facts.scheme),
         ];
         if self.reads.headers != Fields::None {

@@ -14,7 +14,7 @@ use crate::model::id::{ApiName, AuthorizationServerId, ClientId, Issuer, RouteNa
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
 use crate::policy::caller::{Confirmation, Reading, TokenFacts};
-use crate::policy::decision::RouteRef;
+use crate::policy::decision::{RouteRef, Written};
 
 const ID: &str = "abc-1";
 
@@ -23,6 +23,7 @@ pub(crate) fn route() -> Arc<RouteRef> {
         index: RouteIndex(0),
         api: ApiName::parse("transfers").expect("valid"),
         name: RouteName::parse("GET /transfers/{id}").expect("valid"),
+        allowed: Written::default(),
     })
 }
 

@@ -20,7 +20,7 @@ use crate::envoy::server::{CHECK_PATH, ExtAuthz};
 use crate::model::event::RouteIndex;
 use crate::model::id::{ApiName, RouteName};
 use crate::net::limits::{Limits, Stop};
-use crate::policy::decision::{Permit, RouteRef};
+use crate::policy::decision::{Permit, RouteRef, Written};
 
 /// What was recorded: decision id, outcome, detail, path, traceparent.
 type Recorded = (String, Outcome, Option<&'static str>, String, Option<String>);
@@ -61,6 +61,7 @@ fn allow() -> Decision {
             index: RouteIndex(0),
             api: ApiName::parse("a").expect("valid"),
             name: RouteName::parse("GET /").expect("valid"),
+            allowed: Written::default(),
         }),
         None,
         vec![(Arc::from("x-auth-subject"), "ada".to_owned())],

@@ -6,7 +6,7 @@ use crate::model::event::RouteIndex;
 use crate::model::id::RouteName;
 use crate::model::location::Located;
 use crate::policy::compiled::{Api, Rule};
-use crate::policy::decision::RouteRef;
+use crate::policy::decision::{RouteRef, Written};
 use crate::policy::declared::{
     ApiDeclaration, MethodOverride, RequirementDeclaration, RouteDeclaration, RouteTarget, ServerDeclaration,
     VerbDeclaration,
@@ -71,6 +71,7 @@ impl<'d> Compiler<'d> {
                     index: RouteIndex(number),
                     api: api.name.value.clone(),
                     name,
+                    allowed: Written::default(),
                 }),
                 api: index,
                 verb: method,

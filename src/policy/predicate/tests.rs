@@ -15,8 +15,6 @@ fn holds(text: &str, claims: &Json) -> Result<bool, Unevaluated> {
         claims: held.as_ref().map(Held::claims),
         captures: &captures,
         facts: &facts,
-        host: "h.example",
-        path: facts.path(),
     })
 }
 
@@ -159,8 +157,6 @@ fn a_condition_without_a_caller_has_no_claims() {
         claims: None,
         captures: &[],
         facts: &facts,
-        host: "h.example",
-        path: "/x",
     };
     assert_eq!(expression.holds(&input), Err(Unevaluated::Absent));
 }
@@ -189,8 +185,6 @@ proptest! {
                 claims: held.as_ref().map(Held::claims),
                 captures: &[],
                 facts: &facts,
-                host: "h.example",
-                path: "/x",
             });
         }
     }
