@@ -25,6 +25,8 @@ const TOKENS: usize = 20_000;
 /// Room for all their verdicts: [`TOKENS`] are more than the default remembers, and `jwt_authn` has room for all as well.
 /// And patience: a busy machine must not turn a check into a denial.
 const ROOM: &str = "gate: { verdict_cache: 256MiB, timeout: 10s }\n";
+/// The same, of a gate that looks for the next check for a while before it sleeps.
+const ROOM_BUSY: &str = "gate: { verdict_cache: 256MiB, timeout: 10s, busy_poll: 1ms }\n";
 /// Connections, where rates and costs are measured.
 const MANY: usize = 32;
 /// Connections of the plot.
@@ -38,7 +40,8 @@ const STOCK: usize = 3;
 const STOCK_UNIX: usize = 4;
 const GATE: usize = 5;
 const GATE_UNIX: usize = 6;
-const WAYS: [&str; 7] = [
+const GATE_BUSY: usize = 7;
+const WAYS: [&str; 8] = [
     "no authorization",
     "Envoy's jwt_authn and rbac",
     "the same with its cache of tokens",
@@ -46,6 +49,7 @@ const WAYS: [&str; 7] = [
     "no-op tonic on a unix socket",
     "Scopegate on TCP",
     "Scopegate on a unix socket",
+    "the same with `busy_poll: 1ms`",
 ];
 
 /// What is made of the rounds.
@@ -104,6 +108,13 @@ const WANTED: &[Wanted] = &[
         limit: Some(0.85),
         ..one("envoy_p50_added", P50, Of::Added, GATE_UNIX, STOCK)
     },
+    one(
+        "envoy_p50_added_busy",
+        "the same with `busy_poll: 1ms`",
+        Of::Added,
+        GATE_BUSY,
+        STOCK,
+    ),
     one("envoy_p50_added_unix", P50, Of::Added, GATE_UNIX, STOCK_UNIX),
     one("envoy_p50_added_jwt", P50, Of::Added, GATE_UNIX, JWT),
     one("envoy_p50_added_jwt_cache", P50, Of::Added, GATE_UNIX, JWT_CACHED),
@@ -242,6 +253,8 @@ struct Stage {
     world: World,
     /// The same on a unix socket.
     unix: World,
+    /// And with `busy_poll`.
+    busy: World,
     servers: Vec<Option<Process>>,
     envoy: Envoy,
     _sockets: tempfile::TempDir,
@@ -253,13 +266,22 @@ impl Stage {
         let socket = |name: &str| sockets.path().join(name).display().to_string();
         let world = World::new(Size::USUAL, Algorithm::Rs256, ROOM);
         let unix = World::at(&format!("unix:{}", socket("gate")), Size::USUAL, Algorithm::Rs256, ROOM);
-        // One issuer for both.
+        let busy = World::at(
+            &format!("unix:{}", socket("busy")),
+            Size::USUAL,
+            Algorithm::Rs256,
+            ROOM_BUSY,
+        );
+        // One issuer for all of them.
         let keys = world.folder().join("keys.json");
-        std::fs::copy(&keys, unix.folder().join("keys.json")).expect("copies");
+        for other in [&unix, &busy] {
+            std::fs::copy(&keys, other.folder().join("keys.json")).expect("copies");
+        }
         let (stock, stock_address) = Process::server(settings.stock, &["stock"]);
         let (stock_unix, stock_unix_address) = Process::server(settings.stock, &["stock", &socket("stock")]);
         let gate = Process::scopegate(world.folder(), &["--gate-threads", "1"]);
         let gate_unix = Process::scopegate(unix.folder(), &["--gate-threads", "1"]);
+        let gate_busy = Process::scopegate(busy.folder(), &["--gate-threads", "1"]);
         let ways = [
             Way::Open,
             Way::OwnFilters { cached: 0 },
@@ -268,8 +290,9 @@ impl Stage {
             Way::Asks(stock_unix_address),
             Way::Asks(world.address.clone()),
             Way::Asks(unix.address.clone()),
+            Way::Asks(busy.address.clone()),
         ];
-        for address in [&world.address, &unix.address] {
+        for address in [&world.address, &unix.address, &busy.address] {
             until_open(address);
         }
         let rules = Rules {
@@ -286,9 +309,11 @@ impl Stage {
                 Some(stock_unix),
                 Some(gate),
                 Some(gate_unix),
+                Some(gate_busy),
             ],
             world,
             unix,
+            busy,
             _sockets: sockets,
         }
     }
@@ -314,6 +339,7 @@ impl Stage {
         let world = match way {
             GATE => Some(&self.world),
             GATE_UNIX => Some(&self.unix),
+            GATE_BUSY => Some(&self.busy),
             _ => None,
         };
         let before = world.map(allowed);

@@ -76,6 +76,7 @@ mod tests {
     fn facts(client: &str, subject: usize) -> TokenFacts {
         let provenance = Provenance {
             server: AuthorizationServerId::parse("bank").expect("valid"),
+            issued_as: None,
             issuer: Issuer::parse("https://bank.example").expect("valid"),
             kid: None,
             expires_at: Timestamp::from_unix_seconds(1_800_000_000),

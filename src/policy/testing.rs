@@ -181,6 +181,7 @@ pub(crate) fn caller_of(server: &str, claims: Value) -> Caller {
     all.extend(claims);
     let provenance = Provenance {
         server: AuthorizationServerId::parse(server).expect("valid"),
+        issued_as: None,
         issuer: Issuer::parse("https://issuer.example").expect("valid"),
         kid: None,
         expires_at: Timestamp::from_unix_seconds(NOW.unix_seconds() + 300),
