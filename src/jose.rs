@@ -1,6 +1,7 @@
 //! Signed tokens: what we accept, what we refuse, and why. The only doors are `verify` and `sign`.
 //!
-//! Pure: no I/O, no clock, no randomness beyond what a signature or a new key needs. Only the
+//! Pure: no I/O, no clock, no randomness beyond what a signature or a new key needs; what a thread keeps (the last headers,
+//! `header`) changes no answer. Only the
 //! compact serialization of a JWS (RFC 7515 section 7.1) is a token; encrypted tokens and the JSON
 //! serializations are refused.
 //!

@@ -78,7 +78,8 @@
 //! 1. [`net`] accepted Envoy's connection and gave it to one of the gate's threads.
 //! 2. [`envoy`] reads the CheckRequest in place into [`policy::facts::RequestFacts`].
 //! 3. [`policy`] finds host, path and verb: the route, or the denial.
-//! 4. [`authz`] reads the Authorization header, looks the token up by its SHA-256, or verifies it.
+//! 4. [`authz`] reads the Authorization header and finds the token's verdict, by its bytes if it keeps coming, else by its
+//!    SHA-256; or it verifies the token.
 //! 5. [`revocation`] is asked whether the token is alive, also when its verdict was cached.
 //! 6. [`policy`] judges client, scopes, authentication, key binding and condition.
 //! 7. [`envoy`] writes the answer, and one event goes to [`telemetry`].

@@ -25,8 +25,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -149,7 +150,13 @@ impl Verdict {
         Known::Good(Arc::clone(&self.token), outcome)
     }
 
-    fn is_over(&self, now: Now) -> bool {
+    /// What it takes of the cache's memory.
+    pub(crate) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Whether it holds no longer, whatever is revoked.
+    pub(crate) fn is_over(&self, now: Now) -> bool {
         now.wall >= self.dead_at
             || milliseconds(now.monotonic) >= self.old_at
             || self
@@ -211,7 +218,8 @@ pub(crate) struct Verdicts {
     bad: Cache<VerdictKey, KeptRefusal, ByBytes>,
     recent: Recent,
     revocations: Arc<Revocations>,
-    leading: Mutex<HashSet<VerdictKey>>,
+    /// A key is a digest, which spreads well however it is hashed.
+    leading: Mutex<HashSet<VerdictKey, RandomState>>,
     led: Condvar,
 }
 
@@ -231,16 +239,24 @@ impl Verdicts {
 
     /// What is known of the token without its digest: of one that keeps coming, and only while it is good or revoked.
     pub(crate) fn find_recent(&self, token: &[u8], servers: u64, now: Now) -> Option<Known> {
-        let verdict = self.recent.find(token, servers)?;
-        (!verdict.is_over(now)).then(|| verdict.known(&self.revocations))
+        let found = self.recent.find(token, servers, now)?;
+        if let Some(key) = found.tell
+            && self.good.get(&key).is_none()
+        {
+            self.good.insert(key, Arc::clone(&found.verdict));
+        }
+        Some(found.verdict.known(&self.revocations))
     }
 
     /// What is known of the token. `generation` is that of the server set.
     pub(crate) fn find(&self, key: &VerdictKey, token: &[u8], generation: u64, now: Now) -> Option<Known> {
         if let Some(verdict) = self.good.get(key) {
             if !verdict.is_over(now) {
-                self.recent.note(token, key.servers, &verdict);
-                return Some(verdict.known(&self.revocations));
+                let known = verdict.known(&self.revocations);
+                if matches!(known, Known::Good(..)) {
+                    self.recent.note(token, key, &verdict);
+                }
+                return Some(known);
             }
             // Only this verdict: a newer one may have taken its place.
             self.good.remove_if(key, |current| Arc::ptr_eq(current, &verdict));
@@ -271,15 +287,21 @@ impl Verdicts {
         );
     }
 
+    /// Empties what is over and was not asked for since.
+    pub(crate) fn tidy(&self, now: Now) {
+        self.recent.tidy(now);
+    }
+
     /// Waits until nobody else verifies this token, then leads: what the last one found is known by then.
     pub(crate) fn lead(&self, key: VerdictKey) -> Lead<'_> {
         let mut leading = self.leading.lock();
-        while leading.contains(&key) {
-            if self.led.wait_for(&mut leading, LEAD_MAX).timed_out() {
-                break;
-            }
+        let mut own = leading.insert(key);
+        // One moment for all wake-ups: other tokens' leaders end as well.
+        #[expect(clippy::disallowed_methods, reason = "it bounds a wait, and nothing is judged by it")]
+        let until = Instant::now() + LEAD_MAX;
+        while !own && !self.led.wait_until(&mut leading, until).timed_out() {
+            own = leading.insert(key);
         }
-        let own = leading.insert(key);
         drop(leading);
         Lead { of: self, key, own }
     }

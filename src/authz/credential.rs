@@ -55,7 +55,8 @@ impl<'r> Credential<'r> {
         }
     }
 
-    /// The token's text; empty if it is not in the grammar. It must reach no output channel.
+    /// The token's text; empty if it is no UTF-8. Only [`Credential::check_grammar`] says that it is one token. It must reach
+    /// no output channel.
     #[must_use]
     pub fn expose_token(&self) -> &'r str {
         std::str::from_utf8(self.token).unwrap_or_default()

@@ -24,7 +24,8 @@ pub(crate) struct Kinds(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
-    /// Hashed fast, under a key of this process: a kind is a dozen texts, and only what a trusted issuer has signed comes here.
+    /// Hashed fast, under a key of this process: a kind is a dozen texts, and only what a trusted issuer
+    /// has signed or answered for comes here.
     kinds: HashSet<Arc<Common>, RandomState>,
     /// At how many of them dead ones are looked for: twice the living, so that each new one pays for a look at two.
     full: usize,

@@ -33,6 +33,9 @@ use crate::trust::{KeysState, TrustedServer};
 /// Where the pipeline learns what it cannot compute.
 pub(crate) trait Vouch {
     /// Whether the token is one that the route's API believes.
+    ///
+    /// SECURITY: whoever implements it asks [`Credential::check_grammar`] of each token that it does not know by all its
+    /// bytes, and answers [`Vouched::Malformed`].
     fn vouch(&self, credential: &Credential<'_>, selected: &Selected<'_>) -> Vouched;
 
     /// What the request proves to hold beside the token.
@@ -104,7 +107,7 @@ impl Live<'_> {
         if let Some(known) = self.desk.verdicts.find_recent(token, servers.id, self.now) {
             return known.into();
         }
-        // Before anything is hashed.
+        // SECURITY: nothing outside the grammar is looked up by its digest, verified, or sent to an introspection endpoint.
         if let Err(detail) = credential.check_grammar() {
             return Vouched::Malformed(detail);
         }

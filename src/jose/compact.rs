@@ -1,7 +1,7 @@
 //! The compact serialization (RFC 7515 section 7.1), taken apart strictly and not yet believed.
 //!
 //! Three parts, canonical base64url, a header that is one JSON object and names an algorithm that
-//! we know. Whatever would change the meaning of the other parts refuses the token: `crit` with any
+//! we know (read by `header`). Whatever would change the meaning of the other parts refuses the token: `crit` with any
 //! content (we know no extension), `b64` (RFC 7797) and `zip`. Header members that offer a key
 //! (`jwk`, `jku`, `x5u`, `x5c`) are not looked at; only a DPoP proof asks for its `jwk`.
 //!

@@ -46,6 +46,7 @@ thread_local! {
 /// The headers that were read lately.
 #[derive(Default)]
 struct Lately {
+    /// Anybody's text is hashed: who makes two of them share a place wins nothing but that they are read anew.
     hashes: RandomState,
     kept: [Option<(Box<str>, Arc<Header>)>; KEPT],
 }

@@ -12,6 +12,8 @@ use crate::policy::caller::VerifiedToken;
 
 /// What every answer says alike, in the words of the protocol that carries it: whoever writes answers writes it once, and
 /// copies it from then on.
+///
+/// INVARIANT: one room writes it (`envoy::reply`); a second protocol would need a place of its own.
 #[derive(Debug, Default)]
 pub struct Written(OnceLock<Box<[u8]>>);
 

@@ -145,7 +145,7 @@ impl Forward {
     pub fn new(token: ForwardToken, headers: Vec<IdentityHeader>, elsewhere: &BTreeSet<Arc<str>>) -> Self {
         let names: Vec<Arc<str>> = headers.iter().map(|header| Arc::clone(&header.name)).collect();
         let others: Vec<Arc<str>> = elsewhere.iter().filter(|name| !names.contains(name)).cloned().collect();
-        // A name that this API sets may be another's variant: it is not removed again.
+        // INVARIANT: a name that this API sets is not removed, though it may be another's variant. `envoy::reply` relies on it.
         let variants: Vec<Arc<str>> = names
             .iter()
             .chain(&others)

@@ -63,6 +63,7 @@ pub enum Frequent {
 }
 
 impl Frequent {
+    /// INVARIANT: in the order of the variants, by which [`Shape`] numbers them.
     const ALL: [Self; 8] = [
         Self::Acr,
         Self::AuthTime,

@@ -179,6 +179,8 @@ pub(crate) fn caller_of(server: &str, claims: Value) -> Caller {
         panic!("claims are an object")
     };
     all.extend(claims);
+    // Null takes a claim away.
+    all.retain(|_, value| !value.is_null());
     let provenance = Provenance {
         server: AuthorizationServerId::parse(server).expect("valid"),
         issued_as: None,
