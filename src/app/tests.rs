@@ -299,9 +299,9 @@ async fn attack_g07_a_reload_takes_a_file_whole_or_leaves_the_last_good_one_in_f
 /// Two routes swap places in each file: one of them is open at any time, and never both or none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edge_o03_attack_g07_checks_under_reloads_never_fail() {
-    let test = TestApp::start(&file("127.0.0.1:0", "/a"), quick())
-        .await
-        .expect("starts");
+    // A machine that has much else to do must not turn a check into a denial.
+    let patient = |route: &str| format!("gate: {{ timeout: 10s }}\n{}", file("127.0.0.1:0", route));
+    let test = TestApp::start(&patient("/a"), quick()).await.expect("starts");
     let address = test.tcp();
     let stop = tokio_util::sync::CancellationToken::new();
     let mut checking = Vec::new();
@@ -315,8 +315,6 @@ async fn edge_o03_attack_g07_checks_under_reloads_never_fail() {
                 match &outcome {
                     (0, _) => seen[0] += 1,
                     (7, reason) if reason == "no_route" => seen[1] += 1,
-                    // Neither policy: the machine had no time for the check.
-                    (14, reason) if reason == "timeout" => {}
                     other => panic!("neither policy says {other:?}"),
                 }
             }
@@ -324,7 +322,7 @@ async fn edge_o03_attack_g07_checks_under_reloads_never_fail() {
         }));
     }
     for round in 0..1000 {
-        test.write(&file("127.0.0.1:0", if round % 2 == 0 { "/b" } else { "/a" }));
+        test.write(&patient(if round % 2 == 0 { "/b" } else { "/a" }));
         assert_eq!(test.app.reload().await, Ok(()));
         if round % 100 == 50 {
             test.write("apis: [");

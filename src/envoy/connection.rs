@@ -14,6 +14,8 @@
 //! and its time noted, in every turn: what has waited for too long is denied without being verified, and what its caller
 //! has given up is not looked at.
 //!
+//! **Busy poll.** Where the file asks for it, a connection that has just answered keeps its thread awake for a moment.
+//!
 //! What a stream may do to us is bounded by `h2` (see [`Limits`]); who says nothing is asked by a ping and let go.
 
 use std::collections::VecDeque;

@@ -130,7 +130,7 @@ fn allow(ok: &mut Message<'_>, permit: &Permit) {
     for (name, value) in permit.headers() {
         header(ok, 2, name, value);
     }
-    // The same for every permit of the API, and never a name that is set.
+    // INVARIANT: none of these names is ever set, which `Forward::new` holds: Envoy would remove what it has just set.
     let always = permit.always_removed();
     ok.0.extend_from_slice(always.written().once(|out| {
         for name in always.names() {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tonic_health::server::HealthReporter;
 
 use super::*;
-use crate::clock::{Now, SystemClock};
+use crate::clock::{Clock, ManualClock, Now, SystemClock};
 use crate::envoy::generated::GeneratedServices;
 use crate::envoy::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as PbRequest};
 use crate::envoy::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
@@ -18,6 +18,7 @@ use crate::envoy::server::CHECK_PATH;
 use crate::envoy::service::{CheckService, CheckSettings, Decided, Step};
 use crate::model::event::{CacheOutcome, CheckObserver, Unobserved};
 use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
 use crate::net::workers::EVENT_INTERVAL;
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::facts::RequestFacts;
@@ -76,12 +77,11 @@ fn serve_with(limits: Limits, deadline: Duration) -> (World, DuplexStream) {
         deadline,
         ..CheckSettings::default()
     };
-    serve_by(settings, limits)
+    serve_by(Arc::new(SystemClock::start()), settings, limits)
 }
 
-fn serve_by(settings: CheckSettings, limits: Limits) -> (World, DuplexStream) {
+fn serve_by(clock: Arc<dyn Clock>, settings: CheckSettings, limits: Limits) -> (World, DuplexStream) {
     let gate = Arc::new(Denying::default());
-    let clock = Arc::new(SystemClock::start());
     let check = CheckService::new(gate.clone(), clock, settings, Handle::current());
     let service = ExtAuthz::new(check, GeneratedServices::health(HealthReporter::new()));
     let served_by = service.clone();
@@ -221,22 +221,30 @@ async fn attack_e07_a_peer_that_answers_no_ping_is_let_go_and_one_that_does_stay
 
 #[tokio::test]
 async fn a_connection_keeps_its_thread_awake_after_an_answer_where_it_is_told_to_and_then_lets_it_sleep() {
+    let settle = async || {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
     for (busy_poll, stays_awake) in [(Duration::ZERO, false), (Duration::from_millis(50), true)] {
         let settings = CheckSettings {
             busy_poll,
             ..CheckSettings::default()
         };
-        let (world, peer) = serve_by(settings, Limits::default());
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)));
+        let (world, peer) = serve_by(clock.clone(), settings, Limits::default());
         let mut client = client(peer).await;
-        let turns = || world.turns.load(Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(turns() < 20, "nothing was answered yet: {}", turns());
+        let is_awake = async || {
+            settle().await;
+            let then = world.turns.load(Ordering::SeqCst);
+            settle().await;
+            world.turns.load(Ordering::SeqCst) > then
+        };
+        assert!(!is_awake().await, "nothing was answered yet");
         assert_eq!(reason(begin(&mut client, &[message("/")])).await, "no_route");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let then = turns();
-        assert_eq!(then > 100, stays_awake, "{then}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(turns(), then);
+        assert_eq!(is_awake().await, stays_awake);
+        clock.advance(busy_poll);
+        assert!(!is_awake().await);
     }
 }
 
