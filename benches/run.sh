@@ -6,8 +6,8 @@ usage() {
     cat <<'USAGE'
 usage: benches/run.sh [--only NAME] [--rounds N] [--json FILE] [--curves FILE] [--no-write] [--strict]
 
-Builds the program and the benchmark for release, installs the peers (tests/peers.sh), measures each figure beside what
-it is compared with, in turns, and prints one table, headed by the machine and the versions. A run of everything then
+Builds the program and the benchmark for release, and the servers that they are compared with as cargo does by default (the
+profile `stock`), installs the peers (tests/peers.sh), measures each figure beside what it is compared with, in turns, and prints one table, headed by the machine and the versions. A run of everything then
 writes the tables of docs/performance.md and the plots of docs/plots; a part of it writes neither.
 
   --only NAME    one part, or one figure, of the benchmark

@@ -4,7 +4,7 @@
 //!  facts ─ policy.select ─ credential ─ vouch ─ bindings ─ policy.judge ─ decision
 //!             route          token       │         │
 //!                                        │         └ DPoP proof, nonce, replay; client certificate
-//!                                        └ cache → verify → Wait: keys, introspection
+//!                                        └ recent → cache → verify → Wait: keys, introspection
 //! ```
 //!
 //! **Invariants**
@@ -18,7 +18,7 @@
 //! - Every failure is a denial with a reason: bad tokens 401 without saying which check failed (A42),
 //!   what we cannot tell just now 503 with `Retry-After` (D06).
 //!
-//! Where to look next: [`credential`], `cache`, `vouch`, `lookup`, `binding`, [`replay`], [`nonce`].
+//! Where to look next: [`credential`], `recent`, `cache`, `kinds`, `vouch`, `lookup`, `binding`, [`replay`], [`nonce`].
 
 mod binding;
 mod cache;
@@ -204,9 +204,10 @@ impl Gate {
 
     /// Forgets what can matter no more. To be called now and then, off the check path.
     pub fn tidy(&self) {
-        let now = self.desk.clock.now();
-        self.replays.prune(now);
-        self.desk.verdicts.revocations().prune(now);
+        let now = self.desk.clock.read();
+        self.replays.prune(now.wall);
+        self.desk.verdicts.tidy(now);
+        self.desk.verdicts.revocations().prune(now.wall);
     }
 
     /// How much is kept, and how often it helped.

@@ -71,7 +71,7 @@ pub(crate) fn run(settings: Settings) -> Measured {
             "µs",
             cost[0].clone(),
         )
-        .of("the same, one unit with LTO", cost[3].clone()),
+        .of("stock no-op tonic, one unit with LTO", cost[3].clone()),
         Figure::new("check_cached_hyper", "the same, of no-op hyper", "µs", cost[0].clone())
             .of("no-op hyper", cost[4].clone()),
         Figure::new(

@@ -24,8 +24,8 @@ use scopegate::envoy::pb::google::rpc::Status;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Serves until the process is ended: `serve NAME [SOCKET]`. The address is printed first. The tonic of stock takes a path
-/// for a unix socket.
+/// Serves until the process is ended: `serve NAME [SOCKET]`. The address is printed first. `stock` takes a path for a
+/// unix socket.
 pub(crate) fn main() {
     let arguments: Vec<_> = std::env::args().skip(2).collect();
     let socket = arguments.get(1);

@@ -2,7 +2,7 @@
 //!
 //! Rules:
 //! 1. **It never delays or denies a check** (case O09). A line is made on the check's thread, copied
-//!    into a bounded buffer and forgotten; a thread of its own writes. When the buffer is full the
+//!    into a bounded buffer and forgotten; a thread of its own writes what has gathered. When the buffer is full the
 //!    line is dropped and counted, and it is not even made.
 //! 2. **One decision is one line** (attack E17), and holds no credential: no header, no query, no
 //!    user information, nothing that reads as a token (attack E18). Fields from peers are capped.
