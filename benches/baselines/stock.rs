@@ -1,13 +1,6 @@
 //! The servers that the benchmark compares with, as cargo makes any server: its own release profile, the system's
 //! allocator. `benches/run.sh` builds this one with the profile `stock`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "a program for developers"
-)]
-
 #[path = "../speed/servers.rs"]
 mod servers;
 

@@ -8,6 +8,8 @@
 //!
 //! How they are compiled, and with which allocator, is up to the program around them: see `benches/baselines`.
 
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "programs for developers")]
+
 use std::convert::Infallible;
 use std::io::Write as _;
 
