@@ -45,6 +45,7 @@ enum Wanted {
         token: Secret<String>,
         key: VerdictKey,
         servers: Vec<Arc<TrustedServer>>,
+        generation: u64,
     },
 }
 
@@ -69,9 +70,19 @@ impl Lookup {
         Self(Wanted::Keys(Arc::clone(server)))
     }
 
-    pub(crate) fn introspection(token: &str, key: VerdictKey, servers: Vec<Arc<TrustedServer>>) -> Self {
-        let token = Secret::new(token.to_owned());
-        Self(Wanted::Introspection { token, key, servers })
+    /// `generation` is that of the server set that the token is for.
+    pub(crate) fn introspection(
+        token: &str,
+        key: VerdictKey,
+        servers: Vec<Arc<TrustedServer>>,
+        generation: u64,
+    ) -> Self {
+        Self(Wanted::Introspection {
+            token: Secret::new(token.to_owned()),
+            key,
+            servers,
+            generation,
+        })
     }
 
     pub(crate) async fn finish(self, desk: Arc<Desk>) {
@@ -80,7 +91,12 @@ impl Lookup {
             Wanted::Keys(server) => {
                 let _ = server.refresh_for_unknown_kid().await;
             }
-            Wanted::Introspection { token, key, servers } => desk.introspect(&token, key, &servers).await,
+            Wanted::Introspection {
+                token,
+                key,
+                servers,
+                generation,
+            } => desk.introspect(&token, key, &servers, generation).await,
         }
     }
 }
@@ -126,13 +142,16 @@ impl Desk {
         self.clock.read()
     }
 
-    async fn introspect(&self, token: &Secret<String>, key: VerdictKey, servers: &[Arc<TrustedServer>]) {
+    async fn introspect(
+        &self,
+        token: &Secret<String>,
+        key: VerdictKey,
+        servers: &[Arc<TrustedServer>],
+        generation: u64,
+    ) {
         let Some(_flight) = self.take_off_or_wait(key).await else {
             return;
         };
-        let generation = servers
-            .iter()
-            .fold(0_u64, |sum, server| sum.wrapping_add(server.keys().generation()));
         let mut refusal = Refusal::Refused("no authorization server knows the token");
         let mut age = REFUSAL_MAX;
         for server in servers {

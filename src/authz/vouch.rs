@@ -258,7 +258,8 @@ fn ask(token: &str, key: VerdictKey, set: &ServerSet, asked: impl Fn(&&Arc<Trust
         };
         return Vouched::Refused(detail, CacheOutcome::Miss);
     }
-    Vouched::Wait(Lookup::introspection(token, key, servers))
+    // Of the whole set: by that the refusal is found again, whoever of the set is asked.
+    Vouched::Wait(Lookup::introspection(token, key, servers, set.generation()))
 }
 
 /// A server that comes later makes another set, so that this refusal does not outlive its absence.

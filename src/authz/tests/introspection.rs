@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fixture::{Answer, INTROSPECT, NOW, World, ok, opaque, request, server};
-use crate::authz::Step;
+use super::fixture::{Answer, INTROSPECT, JWKS, NOW, World, jwks, ok, opaque, remote, request, server};
+use crate::authz::{GateSettings, Step};
 use crate::model::event::CacheOutcome;
 use crate::model::reason::Reason;
 use crate::policy::declared::DpopOptions;
@@ -194,6 +194,29 @@ async fn several_servers_are_asked_in_order_and_signed_tokens_go_to_none() {
         .decide(&request("bank", "GET", "/items", &[("authorization", "Bearer opaque")]))
         .await;
     assert_eq!(seen.reason(), Some(Reason::InvalidToken));
+}
+
+#[tokio::test]
+async fn edge_j27_a_refusal_is_found_again_beside_a_server_whose_keys_were_fetched() {
+    let apis: &[(&str, &[&str])] = &[("bank", &["bank", "shop"])];
+    let world = World::with(
+        vec![remote("bank"), opaque("shop", 60)],
+        apis,
+        &DpopOptions::default(),
+        &GateSettings::default(),
+        |web, signer| {
+            web.set(JWKS, jwks(&[signer]));
+            web.set("https://shop.example/introspect", ok(&json!({"active": false})));
+        },
+    );
+    assert!(
+        world.check(&world.token(json!({}))).await.allowed(),
+        "the keys are there"
+    );
+    let seen = world.check("unknown").await;
+    assert_eq!(seen.reason(), Some(Reason::InvalidToken), "{seen:?}");
+    assert_eq!(world.check("unknown").await.cache, CacheOutcome::NegativeHit);
+    assert_eq!(world.web.tokens_asked_about().len(), 1, "nobody is asked twice");
 }
 
 #[tokio::test]
