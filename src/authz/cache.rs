@@ -248,8 +248,14 @@ impl Verdicts {
         Some(found.verdict.known(&self.revocations))
     }
 
-    /// What is known of the token. `generation` is that of the server set.
-    pub(crate) fn find(&self, key: &VerdictKey, token: &[u8], generation: u64, now: Now) -> Option<Known> {
+    /// What is known of the token. `generation` is that of the server set, asked for only where a refusal is known.
+    pub(crate) fn find(
+        &self,
+        key: &VerdictKey,
+        token: &[u8],
+        generation: impl FnOnce() -> u64,
+        now: Now,
+    ) -> Option<Known> {
         if let Some(verdict) = self.good.get(key) {
             if !verdict.is_over(now) {
                 let known = verdict.known(&self.revocations);
@@ -262,7 +268,7 @@ impl Verdicts {
             self.good.remove_if(key, |current| Arc::ptr_eq(current, &verdict));
         }
         let kept = self.bad.get(key)?;
-        if now.monotonic >= kept.until || kept.generation != generation {
+        if now.monotonic >= kept.until || kept.generation != generation() {
             self.bad.remove(key);
             return None;
         }

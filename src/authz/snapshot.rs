@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use crate::model::event::{CheckObserver, RouteIndex};
-use crate::model::id::AuthorizationServerId;
+use crate::model::id::{AuthorizationServerId, Issuer};
 use crate::policy::compiled::CompiledPolicy;
 use crate::trust::{Trust, TrustedServer};
 
@@ -25,11 +28,12 @@ pub struct Snapshot {
 }
 
 /// The servers that may vouch for the callers of one API, in the order in which it names them.
-#[derive(Clone)]
 pub(crate) struct ServerSet {
     /// Part of the key of each cached verdict: another set, another verdict (C03).
     pub(crate) id: u64,
     pub(crate) servers: Vec<Arc<TrustedServer>>,
+    /// Where in `servers` those of an issuer are: a token's `iss` names one of a thousand, and each is somewhere else in memory.
+    by_issuer: HashMap<Issuer, SmallVec<[usize; 1]>, RandomState>,
     /// Whether the API names one more, which is not there just now.
     pub(crate) lacks_one: bool,
 }
@@ -55,18 +59,11 @@ impl Snapshot {
                 let server = trust.server(id).cloned();
                 server.ok_or_else(|| UnknownServer(id.clone()))
             });
-            let set = ServerSet {
-                id: SETS.fetch_add(1, Ordering::Relaxed),
-                servers: servers.collect::<Result<_, _>>()?,
-                lacks_one: !absent.is_empty(),
-            };
+            let id = SETS.fetch_add(1, Ordering::Relaxed);
+            let set = ServerSet::new(id, servers.collect::<Result<_, _>>()?, !absent.is_empty());
             by_api.insert(api.name.clone(), Arc::new(set));
         }
-        let nobody = Arc::new(ServerSet {
-            id: 0,
-            servers: Vec::new(),
-            lacks_one: false,
-        });
+        let nobody = Arc::new(ServerSet::new(0, Vec::new(), false));
         let sets = policy
             .routes()
             .iter()
@@ -137,6 +134,25 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl ServerSet {
+    fn new(id: u64, servers: Vec<Arc<TrustedServer>>, lacks_one: bool) -> Self {
+        let mut by_issuer: HashMap<_, SmallVec<_>, _> = HashMap::default();
+        for (place, server) in servers.iter().enumerate() {
+            by_issuer.entry(server.settings.issuer.clone()).or_default().push(place);
+        }
+        Self {
+            id,
+            servers,
+            by_issuer,
+            lacks_one,
+        }
+    }
+
+    /// Those whose issuer this is, in order.
+    pub(crate) fn of_issuer(&self, issuer: Option<&str>) -> impl Iterator<Item = &Arc<TrustedServer>> {
+        let places = issuer.and_then(|issuer| self.by_issuer.get(issuer));
+        places.into_iter().flatten().map(|place| &self.servers[*place])
+    }
+
     /// A number that changes whenever the keys of any of the servers do.
     pub(crate) fn generation(&self) -> u64 {
         self.servers

@@ -115,7 +115,10 @@ impl Live<'_> {
             token: credential.digest(),
             servers: servers.id,
         };
-        let find = || self.desk.verdicts.find(&key, token, servers.generation(), self.now);
+        let find = || {
+            let generation = || servers.generation();
+            self.desk.verdicts.find(&key, token, generation, self.now)
+        };
         if let Some(known) = find() {
             return known.into();
         }
@@ -141,13 +144,12 @@ impl Live<'_> {
     fn judge(&self, token: &str, key: VerdictKey, servers: &ServerSet) -> Vouched {
         // Read before the keys are: a refusal under older keys must not outlive newer ones.
         let generation = servers.generation();
-        let has_form = token.bytes().filter(|byte| *byte == b'.').count() == 2;
-        let vouched = match Unverified::parse(token) {
-            Ok(mut unverified) if has_form => self.judge_signed(token, &mut unverified, key, servers),
-            _ => {
-                let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
-                ask(token, key, servers, asked)
-            }
+        let vouched = if let Ok(mut unverified) = Unverified::parse(token) {
+            self.judge_signed(token, &mut unverified, key, servers)
+        } else {
+            let has_form = token.bytes().filter(|byte| *byte == b'.').count() == 2;
+            let asked = |server: &&Arc<TrustedServer>| can_be_asked(server) && (!has_form || is_opaque(server));
+            ask(token, key, servers, asked)
         };
         if let Vouched::Refused(detail, _) = vouched {
             let cooldown = servers.servers.iter().map(|server| server.settings.keys_cooldown).min();
@@ -164,8 +166,7 @@ impl Live<'_> {
         let mut refused = None;
         let mut waits = None;
         let mut unavailable = false;
-        let named = |server: &&Arc<TrustedServer>| issuer == Some(server.settings.issuer.as_str());
-        for server in servers.servers.iter().filter(named).filter(|server| !is_opaque(server)) {
+        for server in servers.of_issuer(issuer).filter(|server| !is_opaque(server)) {
             if server.keys_state() != KeysState::Ready {
                 unavailable = true;
                 if server.may_refresh() {

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
+
 use crate::model::event::RouteIndex;
 use crate::model::id::{ApiName, AuthorizationServerId, ClientId};
 use crate::model::location::Location;
@@ -60,8 +63,8 @@ pub struct Api {
     pub name: ApiName,
     /// Its hosts, normalised: exact, or `*.suffix`.
     pub hosts: Vec<String>,
-    /// The authorization servers that may vouch for its callers.
-    pub servers: Vec<AuthorizationServerId>,
+    /// The authorization servers that may vouch for its callers, in the order in which it names them.
+    pub servers: IndexSet<AuthorizationServerId, RandomState>,
     /// The clients that may call it.
     pub clients: Clients,
     /// How its paths are read.

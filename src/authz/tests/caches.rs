@@ -499,7 +499,7 @@ fn attack_c05_a_million_verdicts_raced_with_their_revocation_leave_none_alive() 
                     // As a check looks: first without the digest.
                     let known = verdicts
                         .find_recent(&token, key.servers, now)
-                        .or_else(|| verdicts.find(&key, &token, 0, now));
+                        .or_else(|| verdicts.find(&key, &token, || 0, now));
                     let good = matches!(known, Some(Known::Good(..)));
                     stale.fetch_add(u64::from(dead && good), Ordering::Relaxed);
                     if dead {
@@ -545,11 +545,11 @@ fn attack_c02_attack_c03_a_verdict_is_found_by_the_whole_digest_and_the_server_s
         servers,
     };
     verdicts.keep_refusal(key(bytes, 1), Refusal::Refused("no"), 0, Duration::from_secs(5), now);
-    assert!(verdicts.find(&key(bytes, 1), b"", 0, now).is_some());
-    assert!(verdicts.find(&key(bytes, 2), b"", 0, now).is_none());
+    assert!(verdicts.find(&key(bytes, 1), b"", || 0, now).is_some());
+    assert!(verdicts.find(&key(bytes, 2), b"", || 0, now).is_none());
     for index in 0..32 {
         bytes[index] ^= 1;
-        assert!(verdicts.find(&key(bytes, 1), b"", 0, now).is_none(), "byte {index}");
+        assert!(verdicts.find(&key(bytes, 1), b"", || 0, now).is_none(), "byte {index}");
         bytes[index] ^= 1;
     }
     let later = Now {
@@ -557,7 +557,7 @@ fn attack_c02_attack_c03_a_verdict_is_found_by_the_whole_digest_and_the_server_s
         ..now
     };
     assert!(
-        verdicts.find(&key(bytes, 1), b"", 0, later).is_none(),
+        verdicts.find(&key(bytes, 1), b"", || 0, later).is_none(),
         "refusals are kept briefly"
     );
 }
