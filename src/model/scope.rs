@@ -79,6 +79,16 @@ impl ScopeSet {
         Self(self.0.iter().filter(|scope| !held.contains(scope)).cloned().collect())
     }
 
+    /// Whether the set is written like this: what its `Display` writes, without writing it.
+    #[must_use]
+    pub fn is_written_as(&self, text: &str) -> bool {
+        let mut scopes = self.0.iter().map(Scope::as_str);
+        match text {
+            "" => self.0.is_empty(),
+            _ => text.split(' ').all(|part| scopes.next() == Some(part)) && scopes.next().is_none(),
+        }
+    }
+
     /// The scopes in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Scope> {
         self.0.iter()
@@ -136,6 +146,19 @@ mod tests {
         let held = ScopeSet::parse("read:all  b b").expect("valid");
         assert_eq!(held.to_string(), "b read:all");
         assert!(!held.contains(&Scope::parse("read").expect("valid")));
+        assert!(held.is_written_as("b read:all") && held.is_written_as(&held.to_string()));
+        for other in [
+            "",
+            " ",
+            "b",
+            "read:all b",
+            "b  read:all",
+            " b read:all",
+            "b read:all ",
+            "b read:all c",
+        ] {
+            assert!(!held.is_written_as(other), "{other:?}");
+        }
         for bad in ["a\tb", "a\u{a0}b", "a\0", "a\"b", "a\\b"] {
             assert_eq!(ScopeSet::parse(bad), Err(InvalidScope), "{bad:?}");
         }
@@ -146,5 +169,6 @@ mod tests {
         let held = ScopeSet::parse("orders:read").expect("valid");
         assert!(!held.contains(&Scope::parse("Orders:Read").expect("valid")));
         assert_eq!(ScopeSet::parse(""), Ok(ScopeSet::default()));
+        assert!(ScopeSet::default().is_written_as("") && !ScopeSet::default().is_written_as(" "));
     }
 }

@@ -116,15 +116,17 @@ impl<'c> Known<'c> {
 /// issuer calls them.
 fn normalise(mut claims: Map<String, Value>, client: Option<&ClientId>, scopes: &ScopeSet) -> Map<String, Value> {
     // Most issuers use these names themselves: what is there already is not written again.
-    let mut lay = |name: &str, value: &str| {
-        if claims.get(name).and_then(Value::as_str) != Some(value) {
-            claims.insert(name.to_owned(), value.into());
-        }
-    };
-    if let Some(client) = client {
-        lay("client_id", client.as_str());
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let has_client = client.is_none_or(|client| text("client_id") == Some(client.as_str()));
+    let has_scopes = text("scope").is_some_and(|text| scopes.is_written_as(text));
+    if let Some(client) = client
+        && !has_client
+    {
+        claims.insert("client_id".to_owned(), client.as_str().into());
     }
-    lay("scope", &scopes.to_string());
+    if !has_scopes {
+        claims.insert("scope".to_owned(), scopes.to_string().into());
+    }
     claims
 }
 
