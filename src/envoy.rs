@@ -33,6 +33,7 @@ pub mod pb;
 pub mod reply;
 pub mod server;
 pub mod service;
+mod turns;
 pub mod view;
 mod wire;
 

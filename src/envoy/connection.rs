@@ -10,9 +10,9 @@
 //! the answers of one turn leave by as few system calls as they fit in. What must wait gets a task, so that nothing waits
 //! behind it.
 //!
-//! **Overload.** A connection answers for [`TURN`] at most before the others have theirs, and whatever has arrived is read,
-//! and its time noted, in every turn: what has waited for too long is denied without being verified, and what its caller
-//! has given up is not looked at.
+//! **Overload.** A connection answers for a turn before the others have theirs (see `envoy::turns`), and whatever has
+//! arrived is read, and its time noted, in every turn: what has waited for too long is denied without being verified, and
+//! what its caller has given up is not looked at.
 //!
 //! **Busy poll.** Where the file asks for it, a connection that has just answered keeps its thread awake for a moment.
 //!
@@ -36,6 +36,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::envoy::grpc::{self, Answer, Incoming, RpcError, Unreadable};
 use crate::envoy::server::{Destination, ExtAuthz};
 use crate::envoy::service::{Call, Checks, Progress};
+use crate::envoy::turns::Behind;
 use crate::net::limits::{FirstBytes, Limits, Stop};
 
 /// Serves one connection until it ends or is ended.
@@ -58,7 +59,7 @@ where
         connection,
         service,
         accepted: VecDeque::new(),
-        late: false,
+        behind: None,
         answered: None,
         apart: JoinSet::new(),
         vigil,
@@ -70,11 +71,7 @@ where
     }
 }
 
-/// How long a connection may answer before the others have their turn. Short beside the time that a check may take, long
-/// beside what a turn costs.
-const TURN: Duration = Duration::from_millis(2);
-
-/// A cached check takes microseconds, and reading the clock a part of one.
+/// A cached check takes microseconds, and reading the clock a part of one. Who is behind looks after each.
 const LOOK_AT_CLOCK_EVERY: usize = 8;
 
 /// How much is taken from the socket at once. `h2` asks for 8 KiB, which is five checks; a busy connection has dozens.
@@ -99,8 +96,8 @@ struct Serving<'s, C: Checks, I> {
     service: &'s ExtAuthz<C>,
     /// Checks that were accepted: counted in, and not looked at yet.
     accepted: VecDeque<(Call<C>, RecvStream, SendResponse<Bytes>)>,
-    /// Whether some of them were left over from an earlier turn.
-    late: bool,
+    /// There while some of them are left over from an earlier turn.
+    behind: Option<Behind>,
     /// When checks were answered last.
     answered: Option<Duration>,
     /// Calls that have to wait for something.
@@ -158,23 +155,24 @@ where
     /// Answers what was accepted. Pending if that takes longer than a turn: other connections wait for the thread, and the
     /// time of their calls runs only once they are read.
     fn answer_for_a_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let check = self.service.check();
-        let begun = check.monotonic();
+        let (check, turns) = (self.service.check(), self.service.turns());
+        let (begun, turn) = (check.monotonic(), turns.turn());
         self.answered = Some(begun);
         let mut answered = 0_usize;
         while let Some((call, body, mut respond)) = self.accepted.pop_front() {
-            if self.late && respond.poll_reset(context).is_ready() {
+            if self.behind.is_some() && respond.poll_reset(context).is_ready() {
                 // Whoever asked has given up while it waited. Dropping the call says so.
                 continue;
             }
             self.answer(call, body, respond, context);
             answered += 1;
-            if answered.is_multiple_of(LOOK_AT_CLOCK_EVERY) && check.monotonic().saturating_sub(begun) >= TURN {
-                self.late = !self.accepted.is_empty();
-                return if self.late { Poll::Pending } else { Poll::Ready(()) };
+            let looks = self.behind.is_some() || answered.is_multiple_of(LOOK_AT_CLOCK_EVERY);
+            if looks && !self.accepted.is_empty() && check.monotonic().saturating_sub(begun) >= turn {
+                self.behind.get_or_insert_with(|| Behind::new(turns));
+                return Poll::Pending;
             }
         }
-        self.late = false;
+        self.behind = None;
         Poll::Ready(())
     }
 

@@ -16,6 +16,7 @@ use crate::envoy::connection;
 use crate::envoy::generated::{Generated, GeneratedServices};
 use crate::envoy::grpc;
 use crate::envoy::service::{CheckService, Checks};
+use crate::envoy::turns::Turns;
 use crate::net::limits::{self, Limits, Stop};
 use crate::net::listen::Stream;
 use crate::net::workers::{Serve, WorkerSettings};
@@ -27,6 +28,7 @@ pub const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 pub struct ExtAuthz<C> {
     check: Arc<CheckService<C>>,
     generated: GeneratedServices,
+    turns: Arc<Turns>,
 }
 
 impl<C> Clone for ExtAuthz<C> {
@@ -34,6 +36,7 @@ impl<C> Clone for ExtAuthz<C> {
         Self {
             check: self.check.clone(),
             generated: self.generated.clone(),
+            turns: self.turns.clone(),
         }
     }
 }
@@ -53,7 +56,15 @@ pub(super) enum Destination<'s> {
 impl<C: Checks> ExtAuthz<C> {
     /// The check of one worker, and the services beside it.
     pub fn new(check: Arc<CheckService<C>>, generated: GeneratedServices) -> Self {
-        Self { check, generated }
+        Self {
+            check,
+            generated,
+            turns: Arc::default(),
+        }
+    }
+
+    pub(super) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     pub(super) fn check(&self) -> &Arc<CheckService<C>> {

@@ -59,9 +59,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
+            // What Envoy takes for granted until it has read our SETTINGS. What is beyond is refused, which Envoy takes for a
+            // fault of the service, and enough of it ends the connection by `local_resets_max`.
             streams_max: 1024,
             header_list_bytes_max: 16 * 1024,
-            // As many as may be open: callers that give up all at once, after a pause of this process, are no attack.
+            // More than a connection's window has room for: callers that gave up again and again during a pause of this
+            // process, and lie in the socket with their resets, are no attack.
             pending_resets_max: 1024,
             local_resets_max: 128,
             stream_window_bytes: 256 * 1024,

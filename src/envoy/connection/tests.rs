@@ -303,6 +303,45 @@ fn edge_e23_a_connection_with_much_to_answer_lets_the_others_have_their_turn() {
 }
 
 #[test]
+fn edge_e23_connections_that_are_behind_share_a_round_and_one_that_is_cut_counts_no_more() {
+    in_turns(async {
+        let (world, peer) = serve_patiently();
+        let whole = world.service.turns().turn();
+        let mut ends = vec![world.served];
+        let mut peers = vec![peer];
+        for _ in 1..8 {
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let service = world.service.clone();
+            ends.push(tokio::spawn(async move {
+                serve(theirs, &service, &Limits::default(), &Stop::default()).await;
+            }));
+            peers.push(ours);
+        }
+        let mut calls = Vec::new();
+        for peer in peers {
+            let mut greedy = client(peer).await;
+            calls.extend((0..60).map(|_| begin(&mut greedy, &[message("/slow")])));
+        }
+        while world.service.turns().turn() > whole / 2 {
+            tokio::task::yield_now().await;
+        }
+        let answers: Vec<_> = calls.into_iter().map(|call| tokio::spawn(reason(call))).collect();
+        for (place, answer) in answers.into_iter().enumerate() {
+            if place < 4 * 60 {
+                assert_eq!(answer.await.expect("answers"), "no_route");
+            } else {
+                answer.abort();
+            }
+        }
+        for end in ends {
+            end.abort();
+            let _ = end.await;
+        }
+        assert_eq!(world.service.turns().turn(), whole, "whoever was cut has left");
+    });
+}
+
+#[test]
 fn edge_o02_a_call_that_was_given_up_while_it_waited_is_not_checked() {
     in_turns(async {
         let (world, peer) = serve_patiently();
