@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use super::wait;
 
@@ -52,6 +53,12 @@ impl Process {
             .status()
             .expect("kill runs");
         assert!(sent.success(), "{} is gone already", self.name);
+        // A signal is on its way when `kill` returns: whoever stops a process means that it stands still.
+        let stat = format!("/proc/{pid}/stat");
+        let stands = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+        while signal == "STOP" && !stands() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Its exit status, once it has ended.
