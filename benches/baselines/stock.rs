@@ -3,6 +3,8 @@
 
 #[path = "../speed/servers.rs"]
 mod servers;
+#[path = "../speed/signed.rs"]
+mod signed;
 
 fn main() {
     servers::main();

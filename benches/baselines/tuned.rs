@@ -2,6 +2,8 @@
 
 #[path = "../speed/servers.rs"]
 mod servers;
+#[path = "../speed/signed.rs"]
+mod signed;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

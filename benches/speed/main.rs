@@ -38,6 +38,7 @@ mod memory;
 mod overload;
 mod process;
 mod servers;
+mod signed;
 mod start;
 mod threads;
 mod through_envoy;

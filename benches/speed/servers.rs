@@ -5,6 +5,9 @@
 //! | stock | tonic and prost as generated, on tokio's default runtime with one worker |
 //! | tuned | the same on a current-thread runtime |
 //! | hyper | hyper's HTTP/2: reads the message, does not decode it, answers one fixed message |
+//! | verifying | as hyper, and verifies a signature for each call |
+//! | handed | as tuned, on several threads: one accept loop hands connections to them in turn; Scopegate's to the one that has fewest, which is the same for connections that stay |
+//! | shared | the same, each thread with a listener of its own on the one port (SO_REUSEPORT): the kernel chooses |
 //!
 //! How they are compiled, and with which allocator, is up to the program around them: see `benches/baselines`.
 
@@ -23,18 +26,21 @@ use scopegate::envoy::pb::envoy::service::auth::v3::authorization_server::{Autho
 use scopegate::envoy::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use scopegate::envoy::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
 use scopegate::envoy::pb::google::rpc::Status;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio_stream::{Stream, StreamExt as _};
 
-/// Serves until the process is ended: `serve NAME [SOCKET]`. The address is printed first. `stock` takes a path for a
-/// unix socket.
+use crate::signed::Signed;
+
+/// Serves until the process is ended: `serve NAME [SOCKET | THREADS]`. The address is printed first. `stock` takes a path
+/// for a unix socket, `handed` and `shared` how many threads there are, `verifying` a path of tokens.
 pub(crate) fn main() {
     let arguments: Vec<_> = std::env::args().skip(2).collect();
-    let socket = arguments.get(1);
+    let argument = arguments.get(1);
     match arguments.first().map_or("", String::as_str) {
         // On the runtime's own worker, not on the thread that blocks here.
         "stock" => stock_runtime().block_on(async {
-            match socket {
+            match argument {
                 None => tokio::spawn(tonic()),
                 Some(path) => tokio::spawn(tonic_on(path.clone())),
             }
@@ -42,7 +48,13 @@ pub(crate) fn main() {
             .expect("serves");
         }),
         "tuned" => current_thread().block_on(tonic()),
-        "hyper" => current_thread().block_on(hyper()),
+        "hyper" => current_thread().block_on(hyper(|| ())),
+        "verifying" => {
+            let signed = std::sync::Arc::new(Signed::read(argument.expect("a path").as_ref()));
+            current_thread().block_on(hyper(move || signed.verify_one()));
+        }
+        "handed" => handed(threads(argument)),
+        "shared" => shared(threads(argument)),
         other => panic!("there is no server `{other}`"),
     }
 }
@@ -93,7 +105,71 @@ impl Authorization for Stock {
 }
 
 async fn tonic() {
-    let incoming = tonic::transport::server::TcpIncoming::from(listen().await).with_nodelay(Some(true));
+    serve(tonic::transport::server::TcpIncoming::from(listen().await).with_nodelay(Some(true))).await;
+}
+
+fn threads(argument: Option<&String>) -> usize {
+    argument
+        .and_then(|count| count.parse().ok())
+        .expect("a count of threads")
+}
+
+fn handed(count: usize) {
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let (hand, handed) = tokio::sync::mpsc::unbounded_channel();
+            std::thread::spawn(move || {
+                current_thread().block_on(async move {
+                    let streams = tokio_stream::wrappers::UnboundedReceiverStream::new(handed);
+                    serve(streams.map(TcpStream::from_std)).await;
+                });
+            });
+            hand
+        })
+        .collect();
+    current_thread().block_on(async {
+        let listener = listen().await;
+        for hand in threads.iter().cycle() {
+            let (stream, _) = listener.accept().await.expect("accepts");
+            stream.set_nodelay(true).expect("a socket");
+            hand.send(stream.into_std().expect("a socket")).expect("a thread");
+        }
+    });
+}
+
+fn shared(count: usize) {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let mut address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let listeners: Vec<_> = (0..count)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+            socket.set_reuse_port(true).expect("a socket");
+            socket.set_nonblocking(true).expect("a socket");
+            socket.bind(&address.into()).expect("binds");
+            socket.listen(1024).expect("listens");
+            let listener = std::net::TcpListener::from(socket);
+            address = listener.local_addr().expect("bound");
+            listener
+        })
+        .collect();
+    announce(&address.to_string());
+    let threads: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            std::thread::spawn(move || {
+                current_thread().block_on(async move {
+                    let listener = TcpListener::from_std(listener).expect("a listener");
+                    serve(tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true))).await;
+                });
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("serves");
+    }
+}
+
+async fn serve(incoming: impl Stream<Item = std::io::Result<TcpStream>>) {
     tonic::transport::Server::builder()
         .add_service(AuthorizationServer::new(Stock))
         .serve_with_incoming(incoming)
@@ -120,17 +196,19 @@ fn framed() -> Bytes {
     Bytes::from(framed)
 }
 
-async fn hyper() {
+/// Does some `work` for each call.
+async fn hyper(work: impl Fn() + Clone + Send + Sync + 'static) {
     let listener = listen().await;
     let framed = framed();
     loop {
         let (stream, _) = listener.accept().await.expect("accepts");
         stream.set_nodelay(true).expect("a socket");
-        let framed = framed.clone();
+        let (framed, work) = (framed.clone(), work.clone());
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let framed = framed.clone();
+            let (framed, work) = (framed.clone(), work.clone());
             async move {
                 std::hint::black_box(request.into_body().collect().await.expect("a message"));
+                work();
                 let trailers =
                     HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from_static("0"))]);
                 let body = Full::new(framed).with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));

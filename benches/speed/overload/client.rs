@@ -31,8 +31,8 @@ const CANCEL: u32 = 8;
 pub(crate) enum Plan {
     /// As soon as a connection has fewer than so many under way.
     Closed { streams: usize },
-    /// So many a second.
-    Open { rate: f64 },
+    /// So many a second, as long as fewer than this are under way in all.
+    Open { rate: f64, under_way_max: usize },
 }
 
 /// What became of the calls.
@@ -60,6 +60,11 @@ impl Outcome {
 
     pub(crate) fn sent(&self) -> usize {
         self.good + self.shed + self.silent + self.reset
+    }
+
+    /// What had no answer in time, of what was sent.
+    pub(crate) fn silent_percent(&self) -> f64 {
+        100.0 * (self.silent + self.reset) as f64 / self.sent().max(1) as f64
     }
 }
 
@@ -106,13 +111,16 @@ impl Client {
                         }
                     }
                 }
-                Plan::Open { rate } => {
+                Plan::Open { rate, under_way_max } => {
                     let due = (started.elapsed().as_secs_f64() * rate) as usize;
+                    let mut under_way: usize = self.connections.iter().map(|connection| connection.under_way).sum();
                     while arrived < due {
                         let request = &requests[next % requests.len()];
                         let count = self.connections.len();
-                        let taken = (0..count).any(|offset| self.connections[(turn + offset) % count].send(request));
-                        if taken {
+                        let mut connections = (0..count).map(|offset| (turn + offset) % count);
+                        if under_way < under_way_max && connections.any(|number| self.connections[number].send(request))
+                        {
+                            under_way += 1;
                             (next, turn, arrived) = (next + 1, turn + 1, arrived + 1);
                         } else {
                             outcome.held_back += due - arrived;
