@@ -195,7 +195,8 @@ impl Shape {
             frequent,
             has_subject,
         };
-        (shape, own.into_boxed_str())
+        // Copied: an allocator that is asked to shrink may keep the larger block.
+        (shape, Box::from(own.as_str()))
     }
 
     /// How much memory it takes, beside itself.
