@@ -6,9 +6,10 @@ usage() {
     cat <<'USAGE'
 usage: benches/run.sh [--only NAME] [--rounds N] [--json FILE] [--curves FILE] [--no-write] [--strict]
 
-Builds the program and the benchmark for release, and the servers that they are compared with as cargo does by default (the
-profile `stock`), installs the peers (tests/peers.sh), measures each figure beside what it is compared with, in turns, and prints one table, headed by the machine and the versions. A run of everything then
-writes the tables of docs/performance.md and the plots of docs/plots; a part of it writes neither.
+Builds the program and the benchmark for release, and the servers that they are compared with as cargo does by default
+(the profile `stock`), installs the peers (tests/peers.sh), measures each figure beside what it is compared with, in turns,
+and prints one table, headed by the machine and the versions. A run of everything then writes the tables of
+docs/performance.md and the plots of docs/plots; a part of it writes neither.
 
   --only NAME    one part, or one figure, of the benchmark
   --rounds N     how often each side is measured (default: 7); a ratio is the median of the rounds' own

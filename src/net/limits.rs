@@ -59,8 +59,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
-            // What Envoy takes for granted until it has read our SETTINGS. What is beyond is refused, which Envoy takes for a
-            // fault of the service, and enough of it ends the connection by `local_resets_max`.
+            // The default of Envoy's circuit breaker (`max_requests`), so that a connection whose SETTINGS it has not read yet
+            // is not asked for more. What is beyond is refused by `h2`, which Envoy takes for a fault of the service, and
+            // enough of it ends the connection by `local_resets_max`.
             streams_max: 1024,
             header_list_bytes_max: 16 * 1024,
             // More than a connection's window has room for: callers that gave up again and again during a pause of this
