@@ -34,7 +34,13 @@ pub fn check(text: &str) -> Result<(), InvalidIdentifier> {
     if text.len() > IDENTIFIER_BYTES_MAX {
         return Err(InvalidIdentifier::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    // Nearly all are ASCII, which is looked at many bytes at a time.
+    let has_control = if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    };
+    if has_control {
         return Err(InvalidIdentifier::Control);
     }
     Ok(())
