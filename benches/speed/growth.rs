@@ -5,18 +5,14 @@ use std::process::{Command, Stdio};
 
 use scopegate::jose::alg::Algorithm;
 
-use crate::check::{PATH, until_allowed};
+use crate::check::{in_turns, until_allowed};
 use crate::curves::Curve;
 use crate::figures::{Figure, median};
-use crate::load::h2load;
 use crate::process::{Process, free_port, until_open};
 use crate::world::{Size, World};
 use crate::{Measured, Settings};
 
 pub(crate) const FIGURES: &[&str] = &["check_routes", "check_told"];
-
-/// How many calls a round asks of each side.
-const CALLS: usize = 100_000;
 
 pub(crate) fn run(settings: Settings) -> Measured {
     let collector = Collector::start();
@@ -88,7 +84,6 @@ impl Side {
         until_open(&world.address);
         let body = world.check("allow", "GET", "/transfers/7", Some(&world.token(0)));
         until_allowed(&world, &body);
-        h2load(&world.address, PATH, &body, CALLS / 10);
         Self { world, gate, body }
     }
 
@@ -100,14 +95,11 @@ impl Side {
 
 /// What a check costs on each side, in each round.
 fn costs(sides: &[Side], rounds: usize) -> Vec<Vec<f64>> {
-    let mut costs = vec![Vec::new(); sides.len()];
-    for _ in 0..rounds {
-        for (side, costs) in sides.iter().zip(&mut costs) {
-            let before = side.gate.cpu();
-            let seen = h2load(&side.world.address, PATH, &side.body, CALLS);
-            costs.push((side.gate.cpu() - before) / seen.answered as f64);
-        }
-    }
+    let asked: Vec<_> = sides
+        .iter()
+        .map(|side| (&side.gate, side.world.address.as_str(), side.body.as_path()))
+        .collect();
+    let (costs, _) = in_turns(&asked, rounds);
     costs
 }
 
