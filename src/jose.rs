@@ -16,8 +16,9 @@
 //!   key size before parsing.
 //!
 //! ```text
-//! text ── compact ──> Compact ── verify_signature ──> Verified<&[u8]>     (assertions, proofs)
+//! text ── compact ──> Compact ── verify_signature ──> Verified<&[u8]>     (what is no JWT)
 //!   └── unverified ──> Unverified ── verify ──────> Verified<Claims>      (access tokens)
+//!                        │   └────── check_signature                      (assertions)
 //!                        │ shows iss, kid, alg, typ: enough to choose keys, no more
 //! ```
 //!
@@ -30,6 +31,7 @@ pub mod dpop;
 pub mod json;
 pub mod jwk;
 pub mod key;
+pub mod object;
 pub mod sign;
 pub mod unverified;
 pub mod verify;

@@ -145,7 +145,8 @@ impl Assuming<'_> {
         if moment("iat")?.is_some_and(|issued| issued > self.now.plus(leeway)) {
             return Err(VerifyError::IssuedInFuture.detail());
         }
-        token::lay_out(server, claims, None, expires_at).map(VerifiedToken::assertion_by_authz)
+        let facts = token::statement(server, &claims.into(), None, expires_at)?.lay_out()?;
+        Ok(VerifiedToken::assertion_by_authz(facts))
     }
 }
 

@@ -219,7 +219,10 @@ impl Desk {
         // What the endpoint says of its answer is not what the token says.
         let mut claims = claims;
         claims.remove("active");
-        let (facts, bytes) = self.kinds.share(token::lay_out(settings, claims, None, expires_at)?);
+        let claims = claims.into();
+        let (facts, bytes) = self
+            .kinds
+            .share(&token::statement(settings, &claims, None, expires_at)?)?;
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
         Ok(Verdict::new(token, bytes, now, leeway(settings))
             .kept(now, keep)

@@ -147,8 +147,11 @@ impl ServerSet {
         }
     }
 
-    /// Those whose issuer this is, in order.
-    pub(crate) fn of_issuer(&self, issuer: Option<&str>) -> impl Iterator<Item = &Arc<TrustedServer>> {
+    /// Those whose issuer this is, in order. Not bound to `issuer`, which is the token's: the token is verified meanwhile.
+    pub(crate) fn of_issuer<'s>(
+        &'s self,
+        issuer: Option<&str>,
+    ) -> impl Iterator<Item = &'s Arc<TrustedServer>> + use<'s> {
         let places = issuer.and_then(|issuer| self.by_issuer.get(issuer));
         places.into_iter().flatten().map(|place| &self.servers[*place])
     }

@@ -1,27 +1,25 @@
 //! From what an authorization server's token says to the facts that rules ask about.
 
-use serde_json::{Map, Value};
-
+use crate::jose::object::Object;
 use crate::model::id::Kid;
 use crate::model::time::Timestamp;
-use crate::policy::caller::TokenFacts;
-use crate::policy::claims::{Provenance, Unreadable};
+use crate::policy::claims::{Provenance, Statement, Unreadable};
 use crate::trust::settings::TrustedServerSettings;
 
-/// Lays the claims of a token of this server out. `expires_at` is known to the caller, since an
-/// introspection answer need not say it.
-pub(crate) fn lay_out(
-    server: &TrustedServerSettings,
-    claims: Map<String, Value>,
-    kid: Option<Kid>,
+/// What the claims of a token of this server state. `expires_at` is known to the caller, since an introspection answer
+/// need not say it.
+pub(crate) fn statement<'c>(
+    server: &'c TrustedServerSettings,
+    claims: &'c Object,
+    kid: Option<&'c Kid>,
     expires_at: Timestamp,
-) -> Result<TokenFacts, Unreadable> {
+) -> Result<Statement<'c>, Unreadable> {
     let provenance = Provenance {
-        server: server.id.clone(),
-        issued_as: server.issued_as.clone(),
-        issuer: server.issuer.clone(),
+        server: &server.id,
+        issued_as: server.issued_as.as_ref(),
+        issuer: &server.issuer,
         kid,
         expires_at,
     };
-    TokenFacts::read(provenance, &server.claim_names, claims)
+    Statement::read(provenance, &server.claim_names, claims)
 }

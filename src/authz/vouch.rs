@@ -161,12 +161,10 @@ impl Live<'_> {
     }
 
     fn judge_signed(&self, text: &str, token: &mut Unverified<'_>, key: VerdictKey, servers: &ServerSet) -> Vouched {
-        let issuer = token.issuer().map(str::to_owned);
-        let issuer = issuer.as_deref();
         let mut refused = None;
         let mut waits = None;
         let mut unavailable = false;
-        for server in servers.of_issuer(issuer).filter(|server| !is_opaque(server)) {
+        for server in servers.of_issuer(token.issuer()).filter(|server| !is_opaque(server)) {
             if server.keys_state() != KeysState::Ready {
                 unavailable = true;
                 if server.may_refresh() {
@@ -194,8 +192,11 @@ impl Live<'_> {
         if let Some(detail) = refused {
             return Vouched::Refused(detail, CacheOutcome::Miss);
         }
+        // SECURITY: no key was tried on the way here: the claims, and with them `iss`, are still there.
         let asked = |server: &&Arc<TrustedServer>| {
-            let its_own = issuer.is_none_or(|issuer| issuer == server.settings.issuer.as_str());
+            let its_own = token
+                .issuer()
+                .is_none_or(|issuer| issuer == server.settings.issuer.as_str());
             its_own && is_opaque(server) && can_be_asked(server)
         };
         ask(text, key, servers, asked)
@@ -221,9 +222,9 @@ impl Live<'_> {
             Err(error @ VerifyError::UnknownKid) => return Err(Unverifiable::UnknownKid(error.detail())),
             Err(error) => return Err(Unverifiable::Refused(error.detail())),
         };
-        let facts =
-            token::lay_out(settings, claims.map, claims.kid, claims.expires_at).map_err(Unverifiable::Refused)?;
-        let (facts, bytes) = self.desk.kinds.share(facts);
+        let (facts, bytes) = token::statement(settings, &claims.members, claims.kid.as_ref(), claims.expires_at)
+            .and_then(|statement| self.desk.kinds.share(&statement))
+            .map_err(Unverifiable::Refused)?;
         let token = Arc::new(VerifiedToken::assertion_by_authz(facts));
         let verdict = Verdict::new(token, bytes, self.now, leeway(settings)).verified_by(Arc::clone(live), generation);
         Ok(match (&settings.keys, server.keys_age()) {

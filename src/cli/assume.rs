@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::config::Settings;
 use crate::config::cases::{CaseToken, RequestLine};
-use crate::jose::json::{Limits, object};
+use crate::jose::json::{Limits, map};
 use crate::model::id::AuthorizationServerId;
 use crate::model::time::Timestamp;
 use crate::oauth::declared::TokenProfile;
@@ -43,7 +43,7 @@ pub(crate) fn claims_of(token: &str) -> anyhow::Result<Map<String, Value>> {
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(payload)
         .context("its second part is not base64url")?;
-    object(&payload, Limits::TOKEN).context("its second part")
+    map(&payload, Limits::TOKEN).context("its second part")
 }
 
 /// The authorization servers that an assumed token may be of. One that is managed over the API is not in the file: of

@@ -180,11 +180,12 @@ impl TestIssuer {
     /// Whether the gate would refuse the token as revoked.
     pub(crate) fn is_dead(&self, server: &str, claims: &Claims) -> bool {
         let id = server_id(server);
+        let (jti, subject) = (claims.jti(), claims.subject());
         let life = crate::revocation::Life {
             server: &id,
-            jti: claims.jti.as_ref(),
+            jti: jti.as_ref(),
             session: None,
-            subject: claims.subject.as_ref(),
+            subject: subject.as_ref(),
             client: None,
             kid: claims.kid.as_ref(),
             issued_at: claims.issued_at,

@@ -70,7 +70,7 @@ async fn answer(
         Some(token) => refresh_token(issuer, endpoint, caller.client(), &token).await?,
         None => living::access_token(issuer, snapshot, endpoint, token)
             .filter(|token| may_know(caller.client(), token))
-            .map(describe),
+            .map(|token| describe(&token)),
     };
     let document = Value::Object(known.unwrap_or_else(inactive));
     if !request.accept.is_some_and(wants_jwt) {
@@ -101,9 +101,9 @@ fn may_know(caller: &Client, token: &LivingToken) -> bool {
 }
 
 /// Every claim of the token, under the names of RFC 7662 section 2.2 whatever its profile.
-fn describe(token: LivingToken) -> Map<String, Value> {
+fn describe(token: &LivingToken) -> Map<String, Value> {
     let (scope, client) = (token.scope(), token.client().clone());
-    let mut document = token.into_claims().map;
+    let mut document = token.claims().members.to_map();
     let is_dpop = document.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
     document.insert("active".to_owned(), json!(true));
     document.insert("scope".to_owned(), json!(scope));

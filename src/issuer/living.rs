@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::issuer::{Endpoint, Issuer, Snapshot};
+use crate::jose::object::ValueRef;
 use crate::jose::sign::SigningKey;
 use crate::jose::verify::{Claims, Expectations, Signed, TokenTypes};
 use crate::model::id::ClientId;
@@ -26,11 +27,6 @@ impl LivingToken {
         &self.claims
     }
 
-    /// Its claims, without the proof.
-    pub(super) fn into_claims(self) -> Claims {
-        self.claims
-    }
-
     /// The client that it was issued to.
     pub(super) fn client(&self) -> &ClientId {
         &self.client
@@ -38,18 +34,18 @@ impl LivingToken {
 
     /// Whom it is for.
     pub(super) fn audiences(&self) -> Vec<&str> {
-        match self.claims.map.get("aud") {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        match self.claims.members.get("aud") {
+            Some(ValueRef::Text(one)) => vec![one],
+            Some(ValueRef::Json(Value::Array(several))) => several.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         }
     }
 
     /// What it may do, in the grammar of RFC 6749 whatever the profile.
     pub(super) fn scope(&self) -> String {
-        match (self.claims.map.get("scope"), self.claims.map.get("scp")) {
-            (Some(Value::String(scope)), _) => scope.clone(),
-            (_, Some(Value::Array(scopes))) => {
+        match (self.claims.members.get("scope"), self.claims.members.get("scp")) {
+            (Some(ValueRef::Text(scope)), _) => scope.to_owned(),
+            (_, Some(ValueRef::Json(Value::Array(scopes)))) => {
                 let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
                 scopes.join(" ")
             }
@@ -84,12 +80,13 @@ pub(super) fn access_token(
     if now >= claims.expires_at {
         return None;
     }
-    let client = ClientId::parse(claims.map.get("cid")?.as_str()?).ok()?;
+    let client = ClientId::parse(claims.members.text("cid")?).ok()?;
+    let (jti, subject) = (claims.jti(), claims.subject());
     let life = Life {
         server: &endpoint.server.id,
-        jti: claims.jti.as_ref(),
-        session: claims.map.get("sid").and_then(Value::as_str),
-        subject: claims.subject.as_ref(),
+        jti: jti.as_ref(),
+        session: claims.members.text("sid"),
+        subject: subject.as_ref(),
         client: Some(&client),
         kid: claims.kid.as_ref(),
         issued_at: claims.issued_at,

@@ -15,6 +15,7 @@ use url::Url;
 use crate::issuer::directory::Directory;
 use crate::issuer::{Endpoint, Issuer};
 use crate::jose::alg::Algorithm;
+use crate::jose::object::ValueRef;
 use crate::jose::sign::SigningKey;
 use crate::jose::unverified::Unverified;
 use crate::jose::verify::{Claims, Expectations, LEEWAY_MAX, TokenTypes, verify};
@@ -132,18 +133,19 @@ impl Issuer {
         let verified =
             verify(&mut unverified, &endpoint.keys.live().load(), &expectations).map_err(|_| E::NotVerified)?;
         let claims: &Claims = verified.get();
-        if claims.map.contains_key("cnf") {
+        if claims.members.contains("cnf") {
             return Err(E::Bound);
         }
-        let text = |name: &str| claims.map.get(name).and_then(serde_json::Value::as_str);
+        let text = |name: &str| claims.members.text(name);
         let client = text("cid")
             .and_then(|id| ClientId::parse(id).ok())
             .ok_or(E::NotVerified)?;
+        let (jti, subject) = (claims.jti(), claims.subject());
         let life = Life {
             server: &endpoint.server.id,
-            jti: claims.jti.as_ref(),
+            jti: jti.as_ref(),
             session: text("sid"),
-            subject: claims.subject.as_ref(),
+            subject: subject.as_ref(),
             client: Some(&client),
             kid: claims.kid.as_ref(),
             issued_at: claims.issued_at,
@@ -151,7 +153,7 @@ impl Issuer {
         if self.services.revocations.dead(&life).is_some() || !snapshot.model.clients.contains_key(&client) {
             return Err(E::Revoked);
         }
-        let scopes = claims.map.get("scp").and_then(serde_json::Value::as_array);
+        let scopes = claims.members.get("scp").and_then(ValueRef::as_array);
         let scopes = scopes.into_iter().flatten().filter_map(serde_json::Value::as_str);
         Ok(ManagementToken {
             client,

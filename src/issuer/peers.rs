@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::issuer::Services;
 use crate::jose::alg::Algorithm;
 use crate::jose::unverified::Unverified;
-use crate::jose::verify::{VerifyError, verify_signature};
+use crate::jose::verify::{VerifyError, check_signature};
 use crate::model::digest::Digest;
 use crate::oauth::assertion::AssertionProblem;
 use crate::oauth::peer_keys::{KeysUrl, PeerKeySet, PeerKeys};
@@ -82,8 +82,7 @@ impl Peers {
         keys: &PeerKeys,
         token: &Unverified<'_>,
     ) -> Result<(), AssertionProblem> {
-        let signed =
-            |set: &PeerKeySet| verify_signature(token.compact(), set.keys(), &Algorithm::ASYMMETRIC).map(|_| ());
+        let signed = |set: &PeerKeySet| check_signature(token, set.keys(), &Algorithm::ASYMMETRIC);
         let outcome = match keys {
             PeerKeys::Here(set) => signed(set),
             PeerKeys::At(url) => {

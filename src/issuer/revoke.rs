@@ -163,8 +163,8 @@ fn own_token(endpoint: &Endpoint, client: &ClientId, token: &str, now: Timestamp
     };
     let claims = verify(&mut unverified, &endpoint.keys.live().load(), &expectations).ok()?;
     let claims: &Claims = claims.get();
-    let is_own = claims.map.get("cid").and_then(Value::as_str) == Some(client.as_str());
+    let is_own = claims.members.text("cid") == Some(client.as_str());
     is_own
-        .then(|| claims.jti.clone().map(|jti| (jti, claims.expires_at)))
+        .then(|| claims.jti().map(|jti| (jti, claims.expires_at)))
         .flatten()
 }

@@ -22,7 +22,7 @@ use crate::model::id::AuthorizationServerId;
 /// How much is kept.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What an entry costs beside the token's own length: claims as a map, the key, the cache's entry.
+/// What an entry costs beside the token's own length: the places of its claims, the key, the cache's entry.
 const ENTRY_BYTES: u64 = 2048;
 
 /// The tokens whose signature was verified last.

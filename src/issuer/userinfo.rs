@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::issuer::{Endpoint, Failure, FormRequest, Issuer, Note, Snapshot, dpop, living, people};
+use crate::jose::object::ValueRef;
 use crate::jose::verify::Claims;
 use crate::model::digest::Digest;
 use crate::model::id::{GrantId, UserId};
@@ -61,7 +62,7 @@ async fn answer(
     let (scheme, token) = shown(request)?;
     let living = living::access_token(issuer, snapshot, endpoint, &token).ok_or(BearerProblem::Invalid)?;
     let claims = living.claims();
-    let text = |name: &str| claims.map.get(name).and_then(Value::as_str);
+    let text = |name: &str| claims.members.text(name);
     let client = snapshot.model.clients.get(living.client());
     let client = client.ok_or(BearerProblem::Invalid)?;
     note.client = Some(client.id.clone());
@@ -144,7 +145,7 @@ async fn prove(
     claims: &Claims,
     now: Timestamp,
 ) -> Result<(), OAuthError> {
-    let bound = claims.map.get("cnf");
+    let bound = claims.members.get("cnf");
     match (scheme, bound) {
         (Scheme::Bearer, None) => return Ok(()),
         (Scheme::Dpop, None) => return Err(BearerProblem::Invalid.into()),
@@ -159,7 +160,7 @@ async fn prove(
         (Scheme::Bearer, Some(certificate)) => KeyBinding::Certificate(Digest::of(&certificate.der)),
         (Scheme::Bearer, None) => return Err(BearerProblem::Unproven.into()),
     };
-    if bound == Some(&held.confirmation()) {
+    if bound == Some(ValueRef::from(&held.confirmation())) {
         Ok(())
     } else {
         Err(BearerProblem::Unproven.into())

@@ -69,13 +69,18 @@ impl<'a> Compact<'a> {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Malformed::Parts)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Malformed::Parts)?;
-        if header.is_empty() || signature.is_empty() || payload.contains('.') {
+        if header.is_empty() || signature.is_empty() {
             return Err(Malformed::Parts);
         }
+        // A fourth part would be in the payload, where its dot is no base64url: only what does not decode is searched.
+        let payload = match decode(payload) {
+            Err(_) if payload.contains('.') => return Err(Malformed::Parts),
+            decoded => decoded,
+        };
         Ok(Self {
             signing_input,
             header: header::read(header)?,
-            payload: decode(payload)?,
+            payload: payload?,
             signature: decode(signature)?,
         })
     }
@@ -111,6 +116,11 @@ impl<'a> Compact<'a> {
     /// The payload, which nothing vouches for yet.
     pub(crate) fn payload_unverified(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The same for whoever reads it in place: nothing is left of it here.
+    pub(in crate::jose) fn take_payload(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.payload)
     }
 
     pub(crate) fn signature(&self) -> &[u8] {

@@ -151,7 +151,7 @@ pub fn verify_proof(proof: &str, expect: &ExpectedProof<'_>) -> Result<ProvenKey
     if !key.verifies(algorithm, compact.signing_input().as_bytes(), compact.signature()) {
         return Err(ProofError::BadSignature);
     }
-    let claims = json::object(compact.payload_unverified(), Limits::TOKEN).map_err(|_| ProofError::Malformed)?;
+    let claims = json::map(compact.payload_unverified(), Limits::TOKEN).map_err(|_| ProofError::Malformed)?;
     if text(&claims, "htm") != Some(expect.method) {
         return Err(ProofError::Method);
     }

@@ -157,7 +157,7 @@ pub(super) fn verify_as(
     // The two steps apart come to the same, but for a token of an unknown key: `verify` says if it is dead anyway.
     let apart = signed(parsed()?, keys, algorithms).and_then(|signed| signed.judge(&expect));
     match (&verified, &apart) {
-        (Ok(one), Ok(other)) => assert_eq!(one.get().map, other.get().map, "{token}"),
+        (Ok(one), Ok(other)) => assert_eq!(one.get().map(), other.get().map(), "{token}"),
         (Err(_), Err(VerifyError::UnknownKid)) => {}
         (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err(), "{token}"),
     }

@@ -70,7 +70,7 @@ impl Lately {
 
 impl Header {
     fn parse(encoded: &str) -> Result<Self, Malformed> {
-        let mut members = json::object(&decode(encoded)?, Limits::TOKEN).map_err(|_| Malformed::Header)?;
+        let mut members = json::map(&decode(encoded)?, Limits::TOKEN).map_err(|_| Malformed::Header)?;
         // SECURITY: each of these changes what the signature or the payload means (attacks A18-A20).
         if ["crit", "b64", "zip"].iter().any(|name| members.contains_key(*name)) {
             return Err(Malformed::Extension);

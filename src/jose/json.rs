@@ -16,6 +16,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::jose::object::{MemberValue, Object, Span};
+
 /// What a text may hold at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -44,25 +46,152 @@ impl Limits {
 #[error("not a JSON object with unique members within the limits of depth and size")]
 pub struct InvalidJson;
 
-/// Reads one object.
+/// Reads one object into a map.
 ///
 /// # Errors
 /// [`InvalidJson`] when the text breaks a rule of this module.
-pub fn object(text: &[u8], limits: Limits) -> Result<Map<String, Value>, InvalidJson> {
+pub fn map(text: &[u8], limits: Limits) -> Result<Map<String, Value>, InvalidJson> {
+    object(text.to_vec(), limits).map(|object| object.to_map())
+}
+
+/// Reads one object and leaves its strings where they are.
+///
+/// # Errors
+/// [`InvalidJson`] when the text breaks a rule of this module.
+pub fn object(text: Vec<u8>, limits: Limits) -> Result<Object, InvalidJson> {
     // Checked as a whole: serde_json looks at the bytes inside of strings only.
-    let text = std::str::from_utf8(text).map_err(|_| InvalidJson)?;
-    let mut values_left = limits.values_max;
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict {
-        depth_left: limits.depth_max,
-        values_left: &mut values_left,
-    }
-    .deserialize(&mut reader)
-    .map_err(|_| InvalidJson)?;
+    let text = String::from_utf8(text).map_err(|_| InvalidJson)?;
+    // One for the object itself.
+    let mut values_left = limits.values_max.checked_sub(1).ok_or(InvalidJson)?;
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    let members = reader
+        .deserialize_map(Members {
+            text: &text,
+            depth_left: limits.depth_max.checked_sub(1).ok_or(InvalidJson)?,
+            values_left: &mut values_left,
+        })
+        .map_err(|_| InvalidJson)?;
     reader.end().map_err(|_| InvalidJson)?;
-    match value {
-        Value::Object(members) => Ok(members),
-        _ => Err(InvalidJson),
+    // SECURITY: as in `Strict::visit_map`.
+    Object::new(text, members).ok_or(InvalidJson)
+}
+
+/// Builds the members of the outermost object. Whether one occurs twice is for [`Object::new`] to say.
+struct Members<'l> {
+    text: &'l str,
+    depth_left: usize,
+    values_left: &'l mut usize,
+}
+
+/// Room for a usual token's claims.
+const MEMBERS_USUAL: usize = 16;
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Vec<(Span, MemberValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(MEMBERS_USUAL);
+        while let Some(name) = entries.next_key_seed(Name(self.text))? {
+            let content = entries.next_value_seed(Member {
+                text: self.text,
+                strict: Strict {
+                    depth_left: self.depth_left,
+                    values_left: &mut *self.values_left,
+                },
+            })?;
+            members.push((name, content));
+        }
+        Ok(members)
+    }
+}
+
+/// A string, where it is in the text.
+struct Name<'l>(&'l str);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Span;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Span, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name<'_> {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Span, E> {
+        Ok(Span::among(self.0, name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Span, E> {
+        Ok(Span::Own(name.into()))
+    }
+}
+
+/// The value of a member of the outermost object: a string, where it is in the text, or a value of its own.
+struct Member<'l> {
+    text: &'l str,
+    strict: Strict<'l>,
+}
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = MemberValue;
+
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<MemberValue, D::Error> {
+        self.strict.count()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = MemberValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.strict.expecting(f)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<MemberValue, E> {
+        self.strict.visit_unit().map(MemberValue::Json)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<MemberValue, E> {
+        self.strict.visit_bool(value).map(MemberValue::Json)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<MemberValue, E> {
+        self.strict.visit_i64(value).map(MemberValue::Json)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<MemberValue, E> {
+        self.strict.visit_u64(value).map(MemberValue::Json)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<MemberValue, E> {
+        self.strict.visit_f64(value).map(MemberValue::Json)
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<MemberValue, E> {
+        Ok(MemberValue::Text(Span::among(self.text, value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<MemberValue, E> {
+        Ok(MemberValue::Text(Span::Own(value.into())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<MemberValue, A::Error> {
+        self.strict.visit_seq(elements).map(MemberValue::Json)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<MemberValue, A::Error> {
+        self.strict.visit_map(entries).map(MemberValue::Json)
     }
 }
 
@@ -73,6 +202,14 @@ struct Strict<'l> {
 }
 
 impl Strict<'_> {
+    fn count<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        *self.values_left = self
+            .values_left
+            .checked_sub(1)
+            .ok_or_else(|| E::custom("too many values"))?;
+        Ok(())
+    }
+
     fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
         self.depth_left.checked_sub(1).ok_or_else(|| E::custom("too deep"))
     }
@@ -81,11 +218,8 @@ impl Strict<'_> {
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        *self.values_left = self
-            .values_left
-            .checked_sub(1)
-            .ok_or_else(|| D::Error::custom("too many values"))?;
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<Value, D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -165,10 +299,28 @@ pub(crate) fn whole_number(value: &Value) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::jose::object::ValueRef;
+
+    /// What is read; what is accepted at all, is what a generous reader finds.
+    fn read_bytes(text: &[u8]) -> Result<Map<String, Value>, InvalidJson> {
+        let object = object(text.to_vec(), Limits::TOKEN)?;
+        let map: Map<String, Value> = serde_json::from_slice(text).expect("JSON");
+        for (name, value) in &map {
+            assert_eq!(object.get(name), Some(ValueRef::from(value)), "{name}");
+        }
+        assert_eq!(object.iter().len(), map.len());
+        assert_eq!(object.get("no such name"), None);
+        assert_eq!(Object::from(map.clone()), object);
+        assert_eq!(super::map(text, Limits::TOKEN), Ok(map.clone()));
+        Ok(map)
+    }
 
     fn read(text: &str) -> Result<Map<String, Value>, InvalidJson> {
-        object(text.as_bytes(), Limits::TOKEN)
+        read_bytes(text.as_bytes())
     }
 
     #[test]
@@ -203,7 +355,7 @@ mod tests {
             ("raw NUL in a string", b"{\"a\":\"\0\"}"),
             ("utf-16", b"{\0}\0"),
         ] {
-            assert_eq!(object(bytes, Limits::TOKEN), Err(InvalidJson), "{name}");
+            assert_eq!(read_bytes(bytes), Err(InvalidJson), "{name}");
         }
     }
 
@@ -259,6 +411,44 @@ mod tests {
             ("\"1\"", Ok(None)),
         ] {
             assert_eq!(number(text), outcome, "{text}");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn attack_a22_what_is_accepted_has_each_name_once_however_it_is_written(
+            members in vec(("[a-c]{0,2}|\\PC{0,3}", value(), any::<bool>()), 0..8),
+        ) {
+            let names: std::collections::HashSet<_> = members.iter().map(|(name, ..)| name).collect();
+            let is_unique = names.len() == members.len();
+            // Some of the names all in escapes.
+            let members = members.iter().map(|(name, value, is_escaped)| {
+                let name = if *is_escaped {
+                    let units = name.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+                    format!("\"{}\"", units.collect::<String>())
+                } else {
+                    Value::from(name.as_str()).to_string()
+                };
+                format!("{name} : {value}")
+            });
+            let text = format!(" {{ {} }} ", members.collect::<Vec<_>>().join(" , "));
+            prop_assert_eq!(read(&text).is_ok(), is_unique);
         }
     }
 

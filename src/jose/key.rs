@@ -20,6 +20,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters};
@@ -179,10 +180,19 @@ impl VerifyingKey {
             return false;
         }
         match &self.material {
-            Material::Public(parsed) => parsed
-                .iter()
-                .find(|(served, _)| *served == algorithm)
-                .is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok()),
+            Material::Public(parsed) => {
+                parsed
+                    .iter()
+                    .find(|(served, _)| *served == algorithm)
+                    .is_some_and(|(_, key)| {
+                        let verified = match hash(algorithm) {
+                            // `verify_sig` digests too, for a hundredth of an RSA verification more.
+                            Some(hash) => key.verify_digest_sig(&digest::digest(hash, message), signature),
+                            None => key.verify_sig(message, signature),
+                        };
+                        verified.is_ok()
+                    })
+            }
             Material::Secret(served, key) => *served == algorithm && hmac::verify(key, message, signature).is_ok(),
         }
     }
@@ -222,6 +232,16 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
         Algorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
         _ => return None,
     })
+}
+
+/// The digest that is signed; `None` where the message itself is.
+fn hash(algorithm: Algorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => Some(&digest::SHA256),
+        Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => Some(&digest::SHA384),
+        Algorithm::Rs512 | Algorithm::Ps512 => Some(&digest::SHA512),
+        Algorithm::EdDsa | Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => None,
+    }
 }
 
 /// The SEC 1 form of a point, section 2.3.3: `04 || x || y`.
@@ -327,7 +347,7 @@ impl KeySet {
         if json.len() > JWKS_BYTES_MAX {
             return Err(JwksError::TooLong);
         }
-        let document = json::object(json, Limits::DOCUMENT).map_err(|_| JwksError::NotJson)?;
+        let document = json::map(json, Limits::DOCUMENT).map_err(|_| JwksError::NotJson)?;
         let entries = document
             .get("keys")
             .and_then(Value::as_array)

@@ -4,18 +4,17 @@
 //! The claims are read here, once, so that a token that no key could save is refused before a key
 //! is looked for; they come out of [`crate::jose::verify::verify`] alone.
 
-use serde_json::{Map, Value};
-
 use crate::jose::alg::Algorithm;
 use crate::jose::compact::Compact;
 pub use crate::jose::compact::{Malformed, TOKEN_BYTES_MAX};
 use crate::jose::json::{self, Limits};
+use crate::jose::object::Object;
 
 /// A JWT that is well formed. That is all.
 #[derive(Debug)]
 pub struct Unverified<'a> {
     compact: Compact<'a>,
-    claims: Map<String, Value>,
+    claims: Object,
 }
 
 impl<'a> Unverified<'a> {
@@ -25,15 +24,15 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`Malformed`] names the rule that the text breaks.
     pub fn parse(token: &'a str) -> Result<Self, Malformed> {
-        let compact = Compact::parse(token)?;
-        let claims = json::object(compact.payload_unverified(), Limits::TOKEN).map_err(|_| Malformed::Payload)?;
+        let mut compact = Compact::parse(token)?;
+        let claims = json::object(compact.take_payload(), Limits::TOKEN).map_err(|_| Malformed::Payload)?;
         Ok(Self { compact, claims })
     }
 
     /// `iss`, to choose whose keys to try. `None` if it is absent or no string.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.claims.get("iss").and_then(Value::as_str)
+        self.claims.text("iss")
     }
 
     /// `kid`.
@@ -54,16 +53,22 @@ impl<'a> Unverified<'a> {
         self.compact.typ()
     }
 
-    pub(crate) fn compact(&self) -> &Compact<'a> {
+    /// What was signed.
+    pub(crate) fn signing_input(&self) -> &'a str {
+        self.compact.signing_input()
+    }
+
+    /// Its form, without the payload, which the claims were made of.
+    pub(in crate::jose) fn compact(&self) -> &Compact<'a> {
         &self.compact
     }
 
-    pub(crate) fn claims_unverified(&self) -> &Map<String, Value> {
+    pub(crate) fn claims_unverified(&self) -> &Object {
         &self.claims
     }
 
     /// The claims themselves, for whoever has verified them: a copy would cost as much as the reading did.
-    pub(crate) fn take_claims(&mut self) -> Map<String, Value> {
+    pub(crate) fn take_claims(&mut self) -> Object {
         std::mem::take(&mut self.claims)
     }
 }

@@ -14,6 +14,8 @@
 //! | `nbf` | `nbf <= now + l` | accepted | refused |
 //! | `iat` | `iat <= now + l` | accepted | refused |
 //!
+//! 5. `sub` and `jti`, where they are present, are identifiers.
+//!
 //! So a token with `exp = now - l` is dead and one with `exp = now - l + 1` has a second to live
 //! (RFC 7519 section 4.1.4: "on or after"). A fraction of a second is refused though the RFC allows
 //! it: no authorization server in use writes one, and two readings of one number are an opening.
@@ -27,14 +29,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+#[cfg(test)]
+use serde_json::Map;
+use serde_json::Value;
 
 use crate::jose::alg::Algorithm;
 use crate::jose::compact::Compact;
-use crate::jose::json::whole_number;
 use crate::jose::key::{KeySet, Lookup, VerifyingKey};
+use crate::jose::object::{Object, ValueRef};
 use crate::jose::unverified::Unverified;
-use crate::model::id::{Issuer, Jti, Kid, Subject};
+use crate::model::id::{self, Issuer, Jti, Kid, Subject};
 use crate::model::time::Timestamp;
 
 /// The most that clocks may be apart (attack A27, case J10). A larger leeway is cut to this.
@@ -95,21 +99,33 @@ pub enum TokenTypes {
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// Every claim as the token has it.
-    pub map: Map<String, Value>,
+    pub members: Object,
     /// The `kid` of the key that signed it, if that key has one.
     pub kid: Option<Kid>,
-    /// `iss`.
-    pub issuer: Issuer,
-    /// `sub`.
-    pub subject: Option<Subject>,
-    /// `jti`.
-    pub jti: Option<Jti>,
     /// `iat`.
     pub issued_at: Option<Timestamp>,
-    /// `nbf`.
-    pub not_before: Option<Timestamp>,
     /// `exp`, without the leeway.
     pub expires_at: Timestamp,
+}
+
+impl Claims {
+    /// Every claim, as a map.
+    #[cfg(test)]
+    pub(crate) fn map(&self) -> Map<String, Value> {
+        self.members.to_map()
+    }
+
+    /// `sub`; `None` if it is absent: [`verify`] refuses an unusable one.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        self.members.text("sub").and_then(|text| Subject::parse(text).ok())
+    }
+
+    /// `jti`; `None` if it is absent: [`verify`] refuses an unusable one.
+    #[must_use]
+    pub fn jti(&self) -> Option<Jti> {
+        self.members.text("jti").and_then(|text| Jti::parse(text).ok())
+    }
 }
 
 /// Why a token is not believed. It prints one sentence whatever the reason.
@@ -179,10 +195,13 @@ pub fn verify(
     let checked = |token: &Unverified<'_>| check_claims(token.claims_unverified(), token.typ(), expect);
     match signer(token.compact(), keys, expect.algorithms) {
         Ok(key) => {
-            let mut claims = checked(token)?;
-            claims.kid = key.kid().cloned();
-            claims.map = token.take_claims();
-            Ok(Verified(claims))
+            let (issued_at, expires_at) = checked(token)?;
+            Ok(Verified(Claims {
+                members: token.take_claims(),
+                kid: key.kid().cloned(),
+                issued_at,
+                expires_at,
+            }))
         }
         Err(VerifyError::UnknownKid) => Err(checked(token).err().unwrap_or(VerifyError::UnknownKid)),
         Err(refusal) => Err(refusal),
@@ -192,7 +211,7 @@ pub fn verify(
 /// A token that a key has signed. What it says is believed of no moment and by nobody yet: [`Signed::judge`].
 #[must_use]
 pub struct Signed {
-    claims: Map<String, Value>,
+    claims: Object,
     typ: Option<String>,
     kid: Option<Kid>,
     algorithm: Algorithm,
@@ -222,10 +241,13 @@ impl Signed {
         if !expect.algorithms.contains(&self.algorithm) {
             return Err(VerifyError::Algorithm);
         }
-        let mut claims = check_claims(&self.claims, self.typ.as_deref(), expect)?;
-        claims.kid.clone_from(&self.kid);
-        claims.map.clone_from(&self.claims);
-        Ok(Verified(claims))
+        let (issued_at, expires_at) = check_claims(&self.claims, self.typ.as_deref(), expect)?;
+        Ok(Verified(Claims {
+            members: self.claims.clone(),
+            kid: self.kid.clone(),
+            issued_at,
+            expires_at,
+        }))
     }
 }
 
@@ -236,7 +258,7 @@ impl fmt::Debug for Signed {
 }
 
 /// Verifies the signature alone, and gives the payload: for what is signed and is no access token
-/// (client assertions, request objects). The caller checks the claims.
+/// (request objects). The caller checks the claims.
 ///
 /// # Errors
 /// [`VerifyError`] of the first two checks of this module.
@@ -246,6 +268,14 @@ pub fn verify_signature<'t>(
     algorithms: &[Algorithm],
 ) -> Result<Verified<&'t [u8]>, VerifyError> {
     signer(token, keys, algorithms).map(|_| Verified(token.payload_unverified()))
+}
+
+/// Verifies the signature of a JWT that is no access token (an assertion). The caller judges the claims.
+///
+/// # Errors
+/// [`VerifyError`] of the first two checks of this module.
+pub fn check_signature(token: &Unverified<'_>, keys: &KeySet, algorithms: &[Algorithm]) -> Result<(), VerifyError> {
+    signer(token.compact(), keys, algorithms).map(|_| ())
 }
 
 /// The key that signed the token.
@@ -269,17 +299,17 @@ fn signer<'k>(
     Ok(key)
 }
 
-/// What the claims say, without the claims themselves and the key.
+/// Checks the claims, and gives `iat` and `exp`.
 fn check_claims(
-    claims: &Map<String, Value>,
+    claims: &Object,
     typ: Option<&str>,
     expect: &Expectations<'_>,
-) -> Result<Claims, VerifyError> {
+) -> Result<(Option<Timestamp>, Timestamp), VerifyError> {
     let known = Known::among(claims);
     if !expect.token_types.accept(typ, &known) {
         return Err(VerifyError::TokenType);
     }
-    if known.issuer.and_then(Value::as_str) != Some(expect.issuer.as_str()) {
+    if known.issuer.and_then(ValueRef::as_str) != Some(expect.issuer.as_str()) {
         return Err(VerifyError::Issuer);
     }
     if !names_one_of(known.audience, expect.audiences) {
@@ -299,39 +329,32 @@ fn check_claims(
     if issued_at.is_some_and(|moment| moment > latest) {
         return Err(VerifyError::IssuedInFuture);
     }
-    Ok(Claims {
-        kid: None,
-        issuer: expect.issuer.clone(),
-        subject: identifier(known.subject, Subject::parse)?,
-        jti: identifier(known.jti, Jti::parse)?,
-        issued_at,
-        not_before,
-        expires_at,
-        map: Map::new(),
-    })
+    identifier(known.subject)?;
+    identifier(known.jti)?;
+    Ok((issued_at, expires_at))
 }
 
 /// The claims that are checked, found in one pass: to look each of them up costs more than all the checks.
 #[derive(Default)]
 struct Known<'c> {
-    issuer: Option<&'c Value>,
-    subject: Option<&'c Value>,
-    audience: Option<&'c Value>,
-    expires_at: Option<&'c Value>,
-    not_before: Option<&'c Value>,
-    issued_at: Option<&'c Value>,
-    jti: Option<&'c Value>,
-    typ: Option<&'c Value>,
-    token_use: Option<&'c Value>,
+    issuer: Option<ValueRef<'c>>,
+    subject: Option<ValueRef<'c>>,
+    audience: Option<ValueRef<'c>>,
+    expires_at: Option<ValueRef<'c>>,
+    not_before: Option<ValueRef<'c>>,
+    issued_at: Option<ValueRef<'c>>,
+    jti: Option<ValueRef<'c>>,
+    typ: Option<ValueRef<'c>>,
+    token_use: Option<ValueRef<'c>>,
     /// There is a claim that only other kinds of tokens have.
     has_foreign: bool,
 }
 
 impl<'c> Known<'c> {
-    fn among(claims: &'c Map<String, Value>) -> Self {
+    fn among(claims: &'c Object) -> Self {
         let mut known = Self::default();
-        for (name, value) in claims {
-            let place = match name.as_str() {
+        for (name, item) in claims.iter() {
+            let place = match name {
                 "iss" => &mut known.issuer,
                 "sub" => &mut known.subject,
                 "aud" => &mut known.audience,
@@ -347,7 +370,7 @@ impl<'c> Known<'c> {
                 }
                 _ => continue,
             };
-            *place = Some(value);
+            *place = Some(item);
         }
         known
     }
@@ -357,9 +380,9 @@ impl<'c> Known<'c> {
     /// OpenID Connect by the hashes of an ID token (Core section 3.1.3.6), logout tokens by `events`
     /// (RFC 8417), DPoP proofs by `htm`; Keycloak by a claim `typ`, Cognito by `token_use`.
     fn mark_another_kind(&self) -> bool {
-        let says = |claim: Option<&Value>, kinds: &[&str]| {
+        let says = |claim: Option<ValueRef<'_>>, kinds: &[&str]| {
             claim
-                .and_then(Value::as_str)
+                .and_then(ValueRef::as_str)
                 .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
         };
         self.has_foreign
@@ -369,29 +392,29 @@ impl<'c> Known<'c> {
 }
 
 /// A `NumericDate` that is a whole number and not before 1970.
-fn seconds(claim: Option<&Value>) -> Result<Option<Timestamp>, VerifyError> {
+fn seconds(claim: Option<ValueRef<'_>>) -> Result<Option<Timestamp>, VerifyError> {
     match claim {
         None => Ok(None),
-        Some(value) => match whole_number(value) {
+        Some(item) => match item.whole_number() {
             Some(number) if number >= 0 => Ok(Some(Timestamp::from_unix_seconds(number))),
             _ => Err(VerifyError::Time),
         },
     }
 }
 
-fn identifier<T, E>(claim: Option<&Value>, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, VerifyError> {
+fn identifier(claim: Option<ValueRef<'_>>) -> Result<(), VerifyError> {
     match claim {
-        None => Ok(None),
-        Some(Value::String(text)) => parse(text).map(Some).map_err(|_| VerifyError::Identifier),
-        Some(_) => Err(VerifyError::Identifier),
+        None => Ok(()),
+        Some(ValueRef::Text(text)) => id::check(text).map_err(|_| VerifyError::Identifier),
+        Some(ValueRef::Json(_)) => Err(VerifyError::Identifier),
     }
 }
 
 /// Whether `aud` (one string, or a non-empty array of strings and nothing else) names one of these.
-fn names_one_of(audience: Option<&Value>, accepted: &[String]) -> bool {
+fn names_one_of(audience: Option<ValueRef<'_>>, accepted: &[String]) -> bool {
     match audience {
-        Some(Value::String(one)) => accepted.contains(one),
-        Some(Value::Array(several)) => {
+        Some(ValueRef::Text(one)) => accepted.iter().any(|ours| ours == one),
+        Some(ValueRef::Json(Value::Array(several))) => {
             several.iter().all(Value::is_string)
                 && several
                     .iter()

@@ -14,9 +14,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use crate::jose::json::whole_number;
+use crate::jose::object::{Object, ValueRef};
 use crate::model::digest::Digest;
 use crate::model::time::Timestamp;
 
@@ -136,9 +134,9 @@ impl AssertionProblem {
 ///
 /// # Errors
 /// [`AssertionProblem`] names the first rule that they break.
-pub fn judge(claims: &Map<String, Value>, signed: &[u8], rules: &Rules<'_>) -> Result<Accepted, AssertionProblem> {
+pub fn judge(claims: &Object, signed: &[u8], rules: &Rules<'_>) -> Result<Accepted, AssertionProblem> {
     use AssertionProblem as P;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let text = |name: &str| claims.text(name);
     if text("iss") != Some(rules.issuer) {
         return Err(P::Issuer);
     }
@@ -165,11 +163,11 @@ pub fn judge(claims: &Map<String, Value>, signed: &[u8], rules: &Rules<'_>) -> R
     }
     let id = match claims.get("jti") {
         None => signed,
-        Some(Value::String(jti)) if !jti.is_empty() && jti.len() <= JTI_BYTES_MAX => jti.as_bytes(),
+        Some(ValueRef::Text(jti)) if !jti.is_empty() && jti.len() <= JTI_BYTES_MAX => jti.as_bytes(),
         Some(_) => return Err(P::Jti),
     };
     // The length keeps issuer and identifier apart; the kind keeps a `jti` and a signed text apart.
-    let kind = if claims.contains_key("jti") { "jti" } else { "jws" };
+    let kind = if claims.contains("jti") { "jti" } else { "jws" };
     let mut name = format!("{kind} {} {} ", rules.issuer.len(), rules.issuer).into_bytes();
     name.extend_from_slice(id);
     Ok(Accepted {
@@ -179,10 +177,10 @@ pub fn judge(claims: &Map<String, Value>, signed: &[u8], rules: &Rules<'_>) -> R
     })
 }
 
-fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, AssertionProblem> {
+fn seconds(claims: &Object, name: &str) -> Result<Option<Timestamp>, AssertionProblem> {
     match claims.get(name) {
         None => Ok(None),
-        Some(value) => match whole_number(value) {
+        Some(item) => match item.whole_number() {
             Some(number) if number >= 0 => Ok(Some(Timestamp::from_unix_seconds(number))),
             _ => Err(AssertionProblem::Time),
         },
@@ -191,7 +189,7 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>,
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -221,7 +219,7 @@ mod tests {
             lifetime_max: LIFETIME_MAX,
             now: Timestamp::from_unix_seconds(NOW),
         };
-        judge(&claims, b"signed", &rules)
+        judge(&claims.into(), b"signed", &rules)
     }
 
     #[test]

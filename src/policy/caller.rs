@@ -1,15 +1,17 @@
 //! Who calls: nobody in particular, or a token that was verified, its parts laid out for the rules.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::jose::json::whole_number;
+use crate::jose::object::Object;
 use crate::model::digest::Digest;
 use crate::model::id::{AuthorizationServerId, ClientId, Issuer, Kid};
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
-use crate::policy::held::{Claim, Claims, Shape};
+use crate::policy::held::{Claim, Claims, Laid, Overlay, Shape};
 
 pub use crate::policy::challenge::Scheme;
 
@@ -76,15 +78,28 @@ pub struct TokenFacts {
 }
 
 /// What tokens of one kind have in common.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Common {
-    server: AuthorizationServerId,
-    issued_as: Option<AuthorizationServerId>,
-    issuer: Issuer,
+    pub(in crate::policy) server: AuthorizationServerId,
+    pub(in crate::policy) issued_as: Option<AuthorizationServerId>,
+    pub(in crate::policy) issuer: Issuer,
     client: Option<ClientId>,
     scopes: ScopeSet,
-    kid: Option<Kid>,
-    shape: Shape,
+    pub(in crate::policy) kid: Option<Kid>,
+    pub(in crate::policy) shape: Shape,
+    pub(in crate::policy) mark: Option<Mark>,
+}
+
+/// How tokens of a kind name their client and scopes. Where what they have in common says both, whatever else has the same
+/// in common has the same client and scopes: they need not be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The claim that names the client, if one does.
+    pub(in crate::policy) client: Option<Box<str>>,
+    /// The claim that holds the scopes, if one does.
+    pub(in crate::policy) scopes: Option<Box<str>>,
+    /// What was there, where something was laid over it.
+    pub(in crate::policy) laid: Laid,
 }
 
 /// What token facts are made of. The claims of the client, the subject and the scopes were read already.
@@ -109,6 +124,8 @@ pub struct Reading {
     /// Every claim, with `client_id`, `sub` and `scope` (a space-delimited string) laid over by the
     /// normalised values, so that an expression reads the same whatever the issuer calls them.
     pub claims: Map<String, Value>,
+    /// By what another token of the kind is recognised, if it can be.
+    pub mark: Option<Mark>,
 }
 
 impl TokenFacts {
@@ -125,6 +142,7 @@ impl TokenFacts {
             expires_at,
             confirmation,
             claims,
+            mark,
         } = reading;
         let (shape, own) = Shape::of(claims);
         Self {
@@ -136,10 +154,26 @@ impl TokenFacts {
                 scopes,
                 kid,
                 shape,
+                mark,
             }),
             own,
             expires_at,
-            confirmation: (confirmation != Confirmation::default()).then(|| Box::new(confirmation)),
+            confirmation: boxed(confirmation),
+        }
+    }
+
+    /// The facts of a token with these claims, which is of this kind.
+    pub(in crate::policy) fn of_kind(
+        common: Arc<Common>,
+        claims: &Object,
+        expires_at: Timestamp,
+        confirmation: Confirmation,
+    ) -> Self {
+        Self {
+            own: common.shape.own(claims, common.laid()),
+            common,
+            expires_at,
+            confirmation: boxed(confirmation),
         }
     }
 
@@ -266,13 +300,41 @@ impl TokenFacts {
     }
 }
 
+fn boxed(confirmation: Confirmation) -> Option<Box<Confirmation>> {
+    (confirmation != Confirmation::default()).then(|| Box::new(confirmation))
+}
+
 impl Common {
+    fn laid(&self) -> &Laid {
+        static NOTHING: Laid = Laid {
+            client_id: Overlay::Same,
+            scope: Overlay::Same,
+        };
+        self.mark.as_ref().map_or(&NOTHING, |mark| &mark.laid)
+    }
+
     /// How much memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let client = self.client.as_ref().map_or(0, |client| client.as_str().len());
         let scopes = self.scopes.iter().map(|scope| SCOPE_BYTES + scope.as_str().len());
-        size_of::<Self>() + client + scopes.sum::<usize>() + self.shape.bytes()
+        let mark = self.mark.as_ref().map_or(0, Mark::bytes);
+        size_of::<Self>() + client + scopes.sum::<usize>() + self.shape.bytes() + mark
+    }
+}
+
+impl Mark {
+    fn bytes(&self) -> usize {
+        let names = [&self.client, &self.scopes].into_iter().flatten();
+        names.map(|name| name.len()).sum::<usize>() + self.laid.bytes()
+    }
+}
+
+impl Hash for Common {
+    /// Only what a statement says too, before it is laid out: a kind and its tokens hash alike.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.server, &self.kid).hash(state);
+        self.shape.hash(self.laid(), state);
     }
 }
 

@@ -3,46 +3,63 @@
 //! A claim that a rule would ask about and that cannot be read with certainty refuses the whole token:
 //! a client that is no string, a scope outside the grammar, a `cnf` that asks for a proof that we do
 //! not know. What is absent, or an empty set, grants nothing and refuses nothing.
+//!
+//! [`Statement::read`] checks what is each token's own; [`Statement::lay_out`] reads client and scopes too. A token of a
+//! known kind skips that: the texts that they were read from are equal.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use base64::Engine as _;
+use indexmap::Equivalent;
 use serde_json::{Map, Value};
 
-use crate::jose::json::whole_number;
+use crate::jose::object::{Object, ValueRef};
 use crate::model::digest::Digest;
 use crate::model::id::{self, AuthorizationServerId, ClientId, Issuer, Kid};
 use crate::model::scope::{Scope, ScopeSet};
 use crate::model::time::Timestamp;
-use crate::policy::caller::{ClaimNames, Confirmation, Reading, TokenFacts};
+use crate::policy::caller::{ClaimNames, Common, Confirmation, Mark, Reading, TokenFacts};
+use crate::policy::held::{self, Laid, Overlay, is_shared};
 
 /// Why the claims cannot be believed: a sentence for the log, from a fixed list.
 pub type Unreadable = &'static str;
 
 /// What is known of a token beside its claims.
-#[derive(Debug, Clone)]
-pub struct Provenance {
+#[derive(Debug, Clone, Copy)]
+pub struct Provenance<'c> {
     /// The authorization server that vouches for it.
-    pub server: AuthorizationServerId,
+    pub server: &'c AuthorizationServerId,
     /// What that server's issuer calls it, where that is another name.
-    pub issued_as: Option<AuthorizationServerId>,
+    pub issued_as: Option<&'c AuthorizationServerId>,
     /// `iss`.
-    pub issuer: Issuer,
+    pub issuer: &'c Issuer,
     /// The key that signed it; `None` for an introspected token.
-    pub kid: Option<Kid>,
+    pub kid: Option<&'c Kid>,
     /// `exp`; an introspection answer need not say it.
     pub expires_at: Timestamp,
 }
 
-impl TokenFacts {
-    /// Lays the claims out. `names` say which of them name the client and the scopes.
+/// A believed token's claims. All but client and scopes were checked.
+#[derive(Debug)]
+pub struct Statement<'c> {
+    provenance: Provenance<'c>,
+    claims: &'c Object,
+    client: Option<(&'c str, ValueRef<'c>)>,
+    scopes: Option<(&'c str, ValueRef<'c>)>,
+    confirmation: Confirmation,
+}
+
+impl<'c> Statement<'c> {
+    /// Reads the claims. `names` say which of them name the client and the scopes: the first that is present counts
+    /// (cases J13, J16).
     ///
     /// # Errors
     /// [`Unreadable`] if a claim that rules ask about has the wrong type, or a value that cannot be checked.
-    pub fn read(provenance: Provenance, names: &ClaimNames, claims: Map<String, Value>) -> Result<Self, Unreadable> {
-        let known = Known::among(&claims, names);
+    pub fn read(provenance: Provenance<'c>, names: &'c ClaimNames, claims: &'c Object) -> Result<Self, Unreadable> {
+        let known = Known::among(claims);
         identifier(known.subject, "the token's `sub` is not a usable string")?;
         identifier(known.jti, "the token's `jti` is not a usable string")?;
-        let client = client(known.client)?;
-        let scopes = scopes(known.scopes)?;
         text(known.session, "the token's `sid` is not a string")?;
         text(known.acr, "the token's `acr` is not a string")?;
         moment(known.issued_at, "the token's `iat` is not a whole number of seconds")?;
@@ -50,127 +67,208 @@ impl TokenFacts {
             known.auth_time,
             "the token's `auth_time` is not a whole number of seconds",
         )?;
-        let confirmation = confirmation(known.confirmation)?;
-        Ok(Self::new(Reading {
-            server: provenance.server,
-            issued_as: provenance.issued_as,
-            issuer: provenance.issuer,
-            kid: provenance.kid,
+        let first = |names: &'c [String]| names.iter().find_map(|name| Some((name.as_str(), claims.get(name)?)));
+        Ok(Self {
+            provenance,
+            claims,
+            client: first(&names.client),
+            scopes: first(&names.scope),
+            confirmation: confirmation(known.confirmation)?,
+        })
+    }
+
+    /// Lays everything out.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if the client or the scopes cannot be read.
+    pub fn lay_out(&self) -> Result<TokenFacts, Unreadable> {
+        let client = client(self.client.map(|(_, item)| item))?;
+        let scopes = scopes(self.scopes.map(|(_, item)| item))?;
+        let (claims, laid) = normalise(self.claims.to_map(), client.as_ref(), &scopes);
+        let provenance = self.provenance;
+        Ok(TokenFacts::new(Reading {
+            server: provenance.server.clone(),
+            issued_as: provenance.issued_as.cloned(),
+            issuer: provenance.issuer.clone(),
+            kid: provenance.kid.cloned(),
             expires_at: provenance.expires_at,
-            confirmation,
-            claims: normalise(claims, client.as_ref(), &scopes),
+            confirmation: self.confirmation,
+            claims,
             client,
             scopes,
+            mark: self.mark(laid),
         }))
+    }
+
+    /// The facts of this token, which is [of this kind](Equivalent::equivalent).
+    ///
+    /// # Panics
+    /// In tests, if it is not.
+    #[must_use]
+    pub fn of_kind(&self, kind: Arc<Common>) -> TokenFacts {
+        debug_assert!(self.equivalent(&kind), "only a token of the kind is read by it");
+        TokenFacts::of_kind(kind, self.claims, self.provenance.expires_at, self.confirmation)
+    }
+
+    /// By what the next token of the kind is recognised: only if what they have in common says who the client is and what
+    /// the scopes are, and if nothing that is the token's own was replaced.
+    fn mark(&self, laid: Laid) -> Option<Mark> {
+        let says = |claim: Option<(&str, ValueRef<'_>)>| claim.is_none_or(|(name, item)| is_shared(name, item));
+        let was_shared = |name: &str, overlay: &Overlay| match overlay {
+            Overlay::Other(value) => is_shared(name, value.into()),
+            Overlay::Same | Overlay::Absent => true,
+        };
+        let is_marked = says(self.client)
+            && says(self.scopes)
+            && was_shared("client_id", &laid.client_id)
+            && was_shared("scope", &laid.scope);
+        is_marked.then(|| Mark {
+            client: self.client_claim().map(Box::from),
+            scopes: self.scopes_claim().map(Box::from),
+            laid,
+        })
+    }
+
+    /// The name of the claim that names the client.
+    fn client_claim(&self) -> Option<&'c str> {
+        self.client.map(|(name, _)| name)
+    }
+
+    /// The name of the claim that holds the scopes.
+    fn scopes_claim(&self) -> Option<&'c str> {
+        self.scopes.map(|(name, _)| name)
     }
 }
 
-/// The claims that are asked about, found in one pass.
+impl Hash for Statement<'_> {
+    /// As the kind that it is of.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.provenance.server, &self.provenance.kid).hash(state);
+        held::hash(self.claims, state);
+    }
+}
+
+impl Equivalent<Arc<Common>> for Statement<'_> {
+    /// Whether the token is of this kind. Then client and scopes are the kind's: they were read from equal texts of the same
+    /// claims.
+    fn equivalent(&self, kind: &Arc<Common>) -> bool {
+        let Provenance {
+            server,
+            issued_as,
+            issuer,
+            kid,
+            expires_at: _,
+        } = self.provenance;
+        kind.mark.as_ref().is_some_and(|mark| {
+            mark.client.as_deref() == self.client_claim()
+                && mark.scopes.as_deref() == self.scopes_claim()
+                && kind.server == *server
+                && kind.issued_as.as_ref() == issued_as
+                && kind.issuer == *issuer
+                && kind.kid.as_ref() == kid
+                && kind.shape.is_of(self.claims, &mark.laid)
+        })
+    }
+}
+
+/// The claims that are asked about whose names do not depend on the server, found in one pass.
 #[derive(Default)]
 struct Known<'c> {
-    subject: Option<&'c Value>,
-    jti: Option<&'c Value>,
-    session: Option<&'c Value>,
-    acr: Option<&'c Value>,
-    issued_at: Option<&'c Value>,
-    auth_time: Option<&'c Value>,
-    confirmation: Option<&'c Value>,
-    /// The first claim of the server's list that is present counts (cases J13, J16).
-    client: Option<&'c Value>,
-    /// The same.
-    scopes: Option<&'c Value>,
+    subject: Option<ValueRef<'c>>,
+    jti: Option<ValueRef<'c>>,
+    session: Option<ValueRef<'c>>,
+    acr: Option<ValueRef<'c>>,
+    issued_at: Option<ValueRef<'c>>,
+    auth_time: Option<ValueRef<'c>>,
+    confirmation: Option<ValueRef<'c>>,
 }
 
 impl<'c> Known<'c> {
-    fn among(claims: &'c Map<String, Value>, names: &ClaimNames) -> Self {
+    fn among(claims: &'c Object) -> Self {
         let mut known = Self::default();
-        let (mut client_place, mut scope_place) = (names.client.len(), names.scope.len());
-        for (name, value) in claims {
-            let slot = match name.as_str() {
-                "sub" => Some(&mut known.subject),
-                "jti" => Some(&mut known.jti),
-                "sid" => Some(&mut known.session),
-                "acr" => Some(&mut known.acr),
-                "iat" => Some(&mut known.issued_at),
-                "auth_time" => Some(&mut known.auth_time),
-                "cnf" => Some(&mut known.confirmation),
-                _ => None,
+        for (name, item) in claims.iter() {
+            let slot = match name {
+                "sub" => &mut known.subject,
+                "jti" => &mut known.jti,
+                "sid" => &mut known.session,
+                "acr" => &mut known.acr,
+                "iat" => &mut known.issued_at,
+                "auth_time" => &mut known.auth_time,
+                "cnf" => &mut known.confirmation,
+                _ => continue,
             };
-            if let Some(slot) = slot {
-                *slot = Some(value);
-            }
-            // An operator may name any claim, one of those above too.
-            let place = |names: &[String]| names.iter().position(|known| known == name);
-            if let Some(place) = place(&names.client).filter(|place| *place < client_place) {
-                (client_place, known.client) = (place, Some(value));
-            }
-            if let Some(place) = place(&names.scope).filter(|place| *place < scope_place) {
-                (scope_place, known.scopes) = (place, Some(value));
-            }
+            *slot = Some(item);
         }
         known
     }
 }
 
-/// Lays the normalised values over the claims, so that an expression reads the same whatever the
-/// issuer calls them.
-fn normalise(mut claims: Map<String, Value>, client: Option<&ClientId>, scopes: &ScopeSet) -> Map<String, Value> {
+/// Lays the normalised values over the claims, so that an expression reads the same whatever the issuer calls them.
+fn normalise(
+    mut claims: Map<String, Value>,
+    client: Option<&ClientId>,
+    scopes: &ScopeSet,
+) -> (Map<String, Value>, Laid) {
     // Most issuers use these names themselves: what is there already is not written again.
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let has_client = client.is_none_or(|client| text("client_id") == Some(client.as_str()));
+    let client = client.filter(|client| text("client_id") != Some(client.as_str()));
     let has_scopes = text("scope").is_some_and(|text| scopes.is_written_as(text));
-    if let Some(client) = client
-        && !has_client
-    {
-        claims.insert("client_id".to_owned(), client.as_str().into());
-    }
-    if !has_scopes {
-        claims.insert("scope".to_owned(), scopes.to_string().into());
-    }
-    claims
+    let mut lay = |name: &str, text: String| match claims.insert(name.to_owned(), text.into()) {
+        None => Overlay::Absent,
+        Some(before) => Overlay::Other(before),
+    };
+    let laid = Laid {
+        client_id: client.map_or(Overlay::Same, |client| lay("client_id", client.to_string())),
+        scope: if has_scopes {
+            Overlay::Same
+        } else {
+            lay("scope", scopes.to_string())
+        },
+    };
+    (claims, laid)
 }
 
-fn identifier(claim: Option<&Value>, otherwise: Unreadable) -> Result<(), Unreadable> {
+fn identifier(claim: Option<ValueRef<'_>>, otherwise: Unreadable) -> Result<(), Unreadable> {
     match claim {
         None => Ok(()),
-        Some(Value::String(text)) => id::check(text).map_err(|_| otherwise),
-        Some(_) => Err(otherwise),
+        Some(ValueRef::Text(text)) => id::check(text).map_err(|_| otherwise),
+        Some(ValueRef::Json(_)) => Err(otherwise),
     }
 }
 
-fn text(claim: Option<&Value>, otherwise: Unreadable) -> Result<(), Unreadable> {
+fn text(claim: Option<ValueRef<'_>>, otherwise: Unreadable) -> Result<(), Unreadable> {
     match claim {
-        None | Some(Value::Null | Value::String(_)) => Ok(()),
-        Some(_) => Err(otherwise),
+        None | Some(ValueRef::Json(Value::Null) | ValueRef::Text(_)) => Ok(()),
+        Some(ValueRef::Json(_)) => Err(otherwise),
     }
 }
 
-fn moment(claim: Option<&Value>, otherwise: Unreadable) -> Result<(), Unreadable> {
+fn moment(claim: Option<ValueRef<'_>>, otherwise: Unreadable) -> Result<(), Unreadable> {
     match claim {
-        None | Some(Value::Null) => Ok(()),
-        Some(value) => match whole_number(value) {
+        None | Some(ValueRef::Json(Value::Null)) => Ok(()),
+        Some(item) => match item.whole_number() {
             Some(seconds) if seconds >= 0 => Ok(()),
             _ => Err(otherwise),
         },
     }
 }
 
-fn client(claim: Option<&Value>) -> Result<Option<ClientId>, Unreadable> {
+fn client(claim: Option<ValueRef<'_>>) -> Result<Option<ClientId>, Unreadable> {
     let refusal = "the token's client is not a usable string";
     match claim {
         None => Ok(None),
-        Some(Value::String(client)) => ClientId::parse(client).map(Some).map_err(|_| refusal),
-        Some(_) => Err(refusal),
+        Some(ValueRef::Text(client)) => ClientId::parse(client).map(Some).map_err(|_| refusal),
+        Some(ValueRef::Json(_)) => Err(refusal),
     }
 }
 
 /// A space-delimited string, or an array of scopes. Null and objects are the empty set (case J17); a
 /// part outside the grammar, a member with a space in it, or one that is no string refuses the token.
-fn scopes(claim: Option<&Value>) -> Result<ScopeSet, Unreadable> {
+fn scopes(claim: Option<ValueRef<'_>>) -> Result<ScopeSet, Unreadable> {
     let refusal = "the token's scopes are not in the grammar of RFC 6749";
     match claim {
-        Some(Value::String(scopes)) => ScopeSet::parse(scopes).map_err(|_| refusal),
-        Some(Value::Array(members)) => members
+        Some(ValueRef::Text(scopes)) => ScopeSet::parse(scopes).map_err(|_| refusal),
+        Some(ValueRef::Json(Value::Array(members))) => members
             .iter()
             .map(|member| {
                 member
@@ -179,18 +277,19 @@ fn scopes(claim: Option<&Value>) -> Result<ScopeSet, Unreadable> {
                     .ok_or(refusal)
             })
             .collect(),
-        None | Some(Value::Null | Value::Object(_)) => Ok(ScopeSet::default()),
-        Some(Value::Bool(_) | Value::Number(_)) => Err(refusal),
+        None | Some(ValueRef::Json(Value::Null | Value::Object(_))) => Ok(ScopeSet::default()),
+        Some(ValueRef::Json(_)) => Err(refusal),
     }
 }
 
 /// `cnf` (RFC 7800). A member that we cannot check refuses the token: to leave it unchecked would
 /// turn a bound token into a bearer token (case X15).
-fn confirmation(claim: Option<&Value>) -> Result<Confirmation, Unreadable> {
-    let Some(value) = claim else {
-        return Ok(Confirmation::default());
+fn confirmation(claim: Option<ValueRef<'_>>) -> Result<Confirmation, Unreadable> {
+    let members = match claim {
+        None => return Ok(Confirmation::default()),
+        Some(ValueRef::Json(Value::Object(members))) => members,
+        Some(_) => return Err("the token's `cnf` is not an object"),
     };
-    let members = value.as_object().ok_or("the token's `cnf` is not an object")?;
     let mut confirmation = Confirmation::default();
     for (name, value) in members {
         let slot = match name.as_str() {
@@ -227,13 +326,14 @@ mod tests {
 
     fn read_by(names: &ClaimNames, claims: &Value) -> Result<TokenFacts, Unreadable> {
         let provenance = Provenance {
-            server: AuthorizationServerId::parse("bank").expect("valid"),
+            server: &AuthorizationServerId::parse("bank").expect("valid"),
             issued_as: None,
-            issuer: Issuer::parse("https://bank.example").expect("valid"),
+            issuer: &Issuer::parse("https://bank.example").expect("valid"),
             kid: None,
             expires_at: EXPIRY,
         };
-        TokenFacts::read(provenance, names, claims.as_object().expect("an object").clone())
+        let claims = claims.as_object().expect("an object").clone().into();
+        Statement::read(provenance, names, &claims)?.lay_out()
     }
 
     #[test]

@@ -11,13 +11,17 @@
 //! | anything else | `j`, its length, compact JSON |
 //!
 //! A length is two characters of seven bits, or `T` and `J` and four: the text stays UTF-8, so that a value is read by
-//! slicing. The subject comes first, since each check reads it. Rules read few claims, and no claim is decoded that
+//! slicing. A shape also recognises claims as they came, before `client_id` and `scope` were laid over them (`Laid`).
+//! The subject comes first, since each check reads it. Rules read few claims, and no claim is decoded that
 //! nobody asks for.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+
+use crate::jose::object::{Object, ValueRef};
 
 /// Whether tokens of one kind say the same by the claim of this name. Others are taken for a token's own, whatever they say.
 fn is_common(name: &str) -> bool {
@@ -46,7 +50,10 @@ fn is_common(name: &str) -> bool {
 const SUBJECT: &str = "sub";
 
 /// Room for what a usual token has of its own, so that its text does not grow while it is written.
-const OWN_BYTES_USUAL: usize = 192;
+const OWN_BYTES_USUAL: usize = 256;
+
+/// Bytes before a value of usual length: its kind, and its length.
+const HEAD_BYTES: usize = 3;
 
 /// Claims that are read at every check: where they are is found out when a token is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +122,7 @@ impl Frequent {
 }
 
 /// What the claims of several tokens have in common.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Shape {
     /// By name.
     members: Box<[(Box<str>, Place)]>,
@@ -126,7 +133,7 @@ pub struct Shape {
 }
 
 /// Where a claim's value is.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 enum Place {
     /// Here, for all of them: a string, or an array of strings; or anything, where a token has too many of its own.
     Common(Value),
@@ -150,6 +157,27 @@ pub enum Claim<'a> {
     Json(Cow<'a, Value>),
 }
 
+/// What the claims had, where others were laid over them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::policy) struct Laid {
+    /// Over `client_id`.
+    pub(in crate::policy) client_id: Overlay,
+    /// Over `scope`.
+    pub(in crate::policy) scope: Overlay,
+}
+
+/// What one claim was before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::policy) enum Overlay {
+    /// What it is.
+    #[default]
+    Same,
+    /// There was none.
+    Absent,
+    /// This, which tokens have in common as they have what it is now.
+    Other(Value),
+}
+
 /// Claims that stand alone, for those who have no token around them.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -162,14 +190,14 @@ pub struct Held {
 impl Shape {
     /// Takes claims apart: into what they have in common with others, and the text of what is their own.
     pub(in crate::policy) fn of(claims: Map<String, Value>) -> (Self, Box<str>) {
-        let mut own = String::with_capacity(OWN_BYTES_USUAL);
+        let mut own = Vec::with_capacity(OWN_BYTES_USUAL);
         let mut owned: u16 = 0;
         let mut push = |value: &Value| {
             // More than can be numbered, which no token holds, are kept as they are.
             let Some(next) = owned.checked_add(1) else {
                 return Place::Common(value.clone());
             };
-            push(&mut own, value);
+            push(&mut own, value.into());
             Place::Own(std::mem::replace(&mut owned, next))
         };
         let subject = claims.get(SUBJECT).filter(|value| value.is_string()).map(&mut push);
@@ -184,7 +212,7 @@ impl Shape {
                 }
                 let place = match subject.take_if(|_| name == SUBJECT) {
                     Some(place) => place,
-                    None if is_common(&name) && is_text(&value) => Place::Common(value),
+                    None if is_shared(&name, (&value).into()) => Place::Common(value),
                     None => push(&value),
                 };
                 (name.into_boxed_str(), place)
@@ -195,8 +223,63 @@ impl Shape {
             frequent,
             has_subject,
         };
-        // Copied: an allocator that is asked to shrink may keep the larger block.
-        (shape, Box::from(own.as_str()))
+        (shape, text(&own))
+    }
+
+    /// Whether these claims are of this shape, by what they were before others were laid over them.
+    pub(in crate::policy) fn is_of(&self, claims: &Object, laid: &Laid) -> bool {
+        let mut items = claims.iter();
+        let are_alike = self.stated(laid).all(|(known, common)| {
+            items.next().is_some_and(|(name, item)| {
+                name == known
+                    && match common {
+                        Some(value) => item == ValueRef::from(value),
+                        None => !is_shared(name, item) && (name != SUBJECT || self.has_subject == is_text(item)),
+                    }
+            })
+        });
+        are_alike && items.next().is_none()
+    }
+
+    /// What claims that are of this shape have of their own.
+    pub(in crate::policy) fn own(&self, claims: &Object, laid: &Laid) -> Box<str> {
+        // INVARIANT: in the order in which `Shape::of` numbers them.
+        let mut own = Vec::with_capacity(OWN_BYTES_USUAL);
+        let subject = claims.text(SUBJECT).filter(|_| self.has_subject);
+        if let Some(subject) = subject {
+            push(&mut own, ValueRef::Text(subject));
+        }
+        for ((_, common), (name, item)) in self.stated(laid).zip(claims.iter()) {
+            if common.is_none() && (subject.is_none() || name != SUBJECT) {
+                push(&mut own, item);
+            }
+        }
+        text(&own)
+    }
+
+    /// Hashes such claims, as [`hash`] does.
+    pub(in crate::policy) fn hash(&self, laid: &Laid, state: &mut impl Hasher) {
+        for (name, common) in self.stated(laid) {
+            hash_member(name, common.map(ValueRef::from), state);
+        }
+    }
+
+    /// The members that the claims had before others were laid over them, each with its value if that is in common.
+    fn stated<'s>(&'s self, laid: &'s Laid) -> impl Iterator<Item = (&'s str, Option<&'s Value>)> {
+        let place = |claim: Frequent| self.frequent[claim as usize];
+        let overlays = [
+            (place(Frequent::ClientId), &laid.client_id),
+            (place(Frequent::Scope), &laid.scope),
+        ];
+        (0_u32..).zip(&self.members).filter_map(move |(number, (name, place))| {
+            let overlay = overlays.iter().find(|(laid, _)| *laid == Some(number));
+            let common = match (overlay, place) {
+                (Some((_, Overlay::Absent)), _) => return None,
+                (Some((_, Overlay::Other(value))), _) | (_, Place::Common(value)) => Some(value),
+                (_, Place::Own(_)) => None,
+            };
+            Some((&**name, common))
+        })
     }
 
     /// How much memory it takes, beside itself.
@@ -219,12 +302,44 @@ fn find(members: &[(Box<str>, Place)], name: &str) -> Option<usize> {
     members.binary_search_by(|(known, _)| (**known).cmp(name)).ok()
 }
 
-/// A string, or an array of strings: what can be common.
-fn is_text(value: &Value) -> bool {
-    match value {
-        Value::String(_) => true,
-        Value::Array(members) => members.iter().all(Value::is_string),
-        _ => false,
+/// Whether tokens of one kind have this claim in common: it is one of those, and a string or an array of strings.
+pub(in crate::policy) fn is_shared(name: &str, item: ValueRef<'_>) -> bool {
+    is_common(name)
+        && match item {
+            ValueRef::Text(_) => true,
+            ValueRef::Json(Value::Array(members)) => members.iter().all(Value::is_string),
+            ValueRef::Json(_) => false,
+        }
+}
+
+fn is_text(item: ValueRef<'_>) -> bool {
+    matches!(item, ValueRef::Text(_))
+}
+
+/// Hashes the names of these claims, and what they have in common with others.
+pub(in crate::policy) fn hash(claims: &Object, state: &mut impl Hasher) {
+    for (name, value) in claims.iter() {
+        hash_member(name, Some(value).filter(|value| is_shared(name, *value)), state);
+    }
+}
+
+fn hash_member(name: &str, common: Option<ValueRef<'_>>, state: &mut impl Hasher) {
+    name.hash(state);
+    match common {
+        None => {}
+        Some(ValueRef::Text(text)) => text.hash(state),
+        Some(ValueRef::Json(value)) => value.hash(state),
+    }
+}
+
+impl Laid {
+    /// How much memory it takes, beside itself.
+    pub(in crate::policy) fn bytes(&self) -> usize {
+        let before = |overlay: &Overlay| match overlay {
+            Overlay::Other(value) => weight(value),
+            Overlay::Same | Overlay::Absent => 0,
+        };
+        before(&self.client_id) + before(&self.scope)
     }
 }
 
@@ -236,24 +351,35 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-fn push(own: &mut String, value: &Value) {
-    let json;
-    let (short, long, text) = match value {
-        Value::String(text) => ('t', 'T', text.as_str()),
-        other => {
-            json = other.to_string();
-            let kind = if other.is_i64() { 'i' } else { 'j' };
-            (kind, 'J', json.as_str())
+fn push(own: &mut Vec<u8>, item: ValueRef<'_>) {
+    let start = own.len();
+    own.extend_from_slice(&[0; HEAD_BYTES]);
+    let (short, long) = match item {
+        ValueRef::Text(text) => {
+            own.extend_from_slice(text.as_bytes());
+            (b't', b'T')
+        }
+        ValueRef::Json(value) => {
+            // INVARIANT: every value can be written, and a vector takes it.
+            let _ = serde_json::to_writer(&mut *own, value);
+            (if value.is_i64() { b'i' } else { b'j' }, b'J')
         }
     };
-    let digit = |place: usize| char::from((text.len() >> (7 * place)).to_le_bytes()[0] & 0x7f);
-    if text.len() < 1 << 14 {
-        own.extend([short, digit(0), digit(1)]);
+    let length = own.len() - start - HEAD_BYTES;
+    let digit = |place: usize| (length >> (7 * place)).to_le_bytes()[0] & 0x7f;
+    if length < 1 << 14 {
+        own[start..start + HEAD_BYTES].copy_from_slice(&[short, digit(0), digit(1)]);
     } else {
         // Nobody reads a token or an answer of 256 MiB.
-        own.extend([long, digit(0), digit(1), digit(2), digit(3)]);
+        let head = [long, digit(0), digit(1), digit(2), digit(3)];
+        own.splice(start..start + HEAD_BYTES, head);
     }
-    own.push_str(text);
+}
+
+/// A block of its size, and no larger one that was cut.
+fn text(own: &[u8]) -> Box<str> {
+    // INVARIANT: it was written by `push`, which writes texts and ASCII.
+    std::str::from_utf8(own).map(Box::from).unwrap_or_default()
 }
 
 /// The first value of a text: its kind, its text, and what comes after it.
@@ -262,7 +388,7 @@ fn pop(own: &str) -> Option<(u8, &str, &str)> {
     let kind = *bytes.first()?;
     let digit = |place: usize| Some(usize::from(*bytes.get(1 + place)?) << (7 * place));
     let mut length = digit(0)? | digit(1)?;
-    let mut start = 3;
+    let mut start = HEAD_BYTES;
     if kind.is_ascii_uppercase() {
         length |= digit(2)? | digit(3)?;
         start = 5;
@@ -380,96 +506,4 @@ impl Held {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::{btree_map, vec};
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn back(held: &Held) -> Map<String, Value> {
-        let claims = held.claims();
-        let whole = claims.names().map(|name| (name.to_owned(), claims.get(name)));
-        whole
-            .map(|(name, claim)| (name, claim.expect("it is there").into_json()))
-            .collect()
-    }
-
-    /// The names that [`is_common`] knows, as an expression: whoever changes one changes the other.
-    const COMMON: &str = "a(cr|mr|ud|zp)|cid|client_id|groups|iss|permissions|roles|scope|scp|tid|token_use|typ|ver";
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            any::<f64>()
-                .prop_filter("finite", |number| number.is_finite())
-                .prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
-            // About where the length takes more characters.
-            (16_380_usize..16_390).prop_map(|length| Value::from("é".repeat(length / 2) + &"x".repeat(length % 2))),
-        ];
-        leaf.prop_recursive(3, 16, 4, |inner| {
-            prop_oneof![
-                vec(inner.clone(), 0..4).prop_map(Value::from),
-                btree_map(any::<String>(), inner, 0..4)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_goes_in_comes_out(
-            common in btree_map(COMMON, value(), 0..6),
-            own in btree_map("[a-z]{0,3}|sub|auth_time|exp|jti", value(), 0..12),
-        ) {
-            prop_assert!(common.keys().all(|name| is_common(name)));
-            let claims: Map<String, Value> = common.into_iter().chain(own).collect();
-            let held = Held::new(claims.clone());
-            prop_assert_eq!(back(&held), claims.clone());
-            prop_assert_eq!(held.claims().get("absent"), None);
-            for claim in Frequent::ALL {
-                prop_assert_eq!(Frequent::named(claim.name()), Some(claim));
-                prop_assert_eq!(held.claims().frequent(claim), held.claims().get(claim.name()));
-            }
-            prop_assert_eq!(held.claims().subject(), claims.get("sub").and_then(Value::as_str));
-        }
-    }
-
-    #[test]
-    fn more_claims_than_can_be_numbered_keep_their_values() {
-        let claims: Map<String, Value> = (0..70_000)
-            .map(|number| (format!("c{number:05}"), number.into()))
-            .collect();
-        let held = Held::new(claims);
-        for number in [0, 1, 65_534, 65_535, 65_536, 69_999] {
-            let claim = held.claims().get(&format!("c{number:05}"));
-            assert_eq!(claim.map(Claim::into_json), Some(number.into()), "{number}");
-        }
-    }
-
-    #[test]
-    fn tokens_of_one_kind_have_one_shape() {
-        let claims = |number: usize, client: &str| {
-            let claims = json!({
-                "iss": "https://i.example", "aud": ["a", "b"], "client_id": client, "scope": "read write",
-                "sub": format!("user-{number}"), "jti": number.to_string(), "exp": 1_800_000_000 + number,
-            });
-            claims.as_object().expect("an object").clone()
-        };
-        let (one, own) = Shape::of(claims(1, "mobile"));
-        let (two, other) = Shape::of(claims(2, "mobile"));
-        assert_eq!(one, two);
-        assert_ne!(own, other);
-        assert_ne!(Shape::of(claims(1, "batch")).0, one);
-        assert!(own.len() < 48, "{own:?}");
-        let claims = Claims::new(&one, &own);
-        assert_eq!((claims.text("sub"), claims.subject()), (Some("user-1"), Some("user-1")));
-        assert_eq!(claims.text("client_id"), Some("mobile"));
-        assert_eq!(claims.text("exp"), None);
-        assert_eq!(claims.get("exp"), Some(Claim::Json(Cow::Owned(json!(1_800_000_001)))));
-    }
-}
+mod tests;

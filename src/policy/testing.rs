@@ -10,8 +10,8 @@ use crate::model::id::{ApiName, AuthorizationServerId, Issuer};
 use crate::model::location::{Located, Location};
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
-use crate::policy::caller::{Caller, ClaimNames, Scheme, TokenFacts, VerifiedToken};
-use crate::policy::claims::Provenance;
+use crate::policy::caller::{Caller, ClaimNames, Scheme, VerifiedToken};
+use crate::policy::claims::{Provenance, Statement};
 use crate::policy::compile::compile;
 use crate::policy::compiled::CompiledPolicy;
 use crate::policy::decide::judge;
@@ -182,13 +182,15 @@ pub(crate) fn caller_of(server: &str, claims: Value) -> Caller {
     // Null takes a claim away.
     all.retain(|_, value| !value.is_null());
     let provenance = Provenance {
-        server: AuthorizationServerId::parse(server).expect("valid"),
+        server: &AuthorizationServerId::parse(server).expect("valid"),
         issued_as: None,
-        issuer: Issuer::parse("https://issuer.example").expect("valid"),
+        issuer: &Issuer::parse("https://issuer.example").expect("valid"),
         kid: None,
         expires_at: Timestamp::from_unix_seconds(NOW.unix_seconds() + 300),
     };
-    let facts = TokenFacts::read(provenance, &ClaimNames::default(), all.clone()).expect("good claims");
+    let (names, claims) = (ClaimNames::default(), all.clone().into());
+    let statement = Statement::read(provenance, &names, &claims).expect("good claims");
+    let facts = statement.lay_out().expect("good claims");
     Caller::Token {
         token: Arc::new(VerifiedToken::assertion_by_authz(facts)),
         proof: None,

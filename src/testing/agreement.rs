@@ -357,7 +357,7 @@ impl Answer {
             Ok(answer) => {
                 let token = Unverified::parse(answer.access_token.expose_secret()).expect("a token");
                 Self::Token {
-                    claims: without_id(token.claims_unverified().clone()),
+                    claims: without_id(token.claims_unverified().to_map()),
                     scope: answer.scope.clone(),
                     seconds: answer.expires_in_seconds,
                     trace: detail["trace"].clone(),

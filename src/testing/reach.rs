@@ -92,7 +92,7 @@ const WAYS: [Way; 6] = [
 /// The claims of a token, with its `kid` beside them.
 fn read(token: &str) -> Value {
     let unverified = Unverified::parse(token).expect("a token");
-    let mut claims = Value::Object(unverified.claims_unverified().clone());
+    let mut claims = Value::Object(unverified.claims_unverified().to_map());
     claims["kid"] = json!(unverified.kid());
     claims
 }

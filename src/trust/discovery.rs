@@ -72,7 +72,7 @@ fn documents(base: &Url) -> Vec<Url> {
 }
 
 fn believe(issuer: &Issuer, base: &Url, body: &[u8]) -> Result<Url, DiscoveryError> {
-    let document = json::object(body, Limits::DOCUMENT).map_err(|_| DiscoveryError::NotJson)?;
+    let document = json::map(body, Limits::DOCUMENT).map_err(|_| DiscoveryError::NotJson)?;
     if document.get("issuer").and_then(|value| value.as_str()) != Some(issuer.as_str()) {
         return Err(DiscoveryError::IssuerMismatch);
     }

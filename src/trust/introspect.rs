@@ -49,7 +49,7 @@ pub(crate) async fn introspect(
 }
 
 fn judge(server: &TrustedServerSettings, body: &[u8], now: Timestamp) -> Introspection {
-    let Ok(answer) = json::object(body, Limits::DOCUMENT) else {
+    let Ok(answer) = json::map(body, Limits::DOCUMENT) else {
         return Introspection::Unavailable { retry_after: None };
     };
     match answer.get("active") {

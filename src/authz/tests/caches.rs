@@ -451,8 +451,13 @@ fn attack_c05_a_million_verdicts_raced_with_their_revocation_leave_none_alive() 
     let subject = Subject::parse("alice").unwrap();
     // Token number n was issued at second n; one "dead since" kills it and all before it.
     let make = |number: i64| {
-        let claims = json!({"sub": "alice", "iat": number}).as_object().unwrap().clone();
-        let facts = token::lay_out(&settings, claims, None, NOW.plus(Duration::from_secs(300))).unwrap();
+        let claims = json!({"sub": "alice", "iat": number})
+            .as_object()
+            .unwrap()
+            .clone()
+            .into();
+        let statement = token::statement(&settings, &claims, None, NOW.plus(Duration::from_secs(300))).unwrap();
+        let facts = statement.lay_out().unwrap();
         Arc::new(Verdict::new(
             Arc::new(VerifiedToken::assertion_by_authz(facts)),
             0,

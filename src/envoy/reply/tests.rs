@@ -42,6 +42,7 @@ fn token(claims: serde_json::Value) -> Arc<VerifiedToken> {
         expires_at: Timestamp::from_unix_seconds(2_000_000_000),
         confirmation: Confirmation::default(),
         claims,
+        mark: None,
     })))
 }
 

@@ -76,7 +76,7 @@ fn is_json(request: &Request) -> bool {
 }
 
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    json::object(bytes, Limits::DOCUMENT).map_err(|error| ApiError::malformed(error.to_string()))
+    json::map(bytes, Limits::DOCUMENT).map_err(|error| ApiError::malformed(error.to_string()))
 }
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {

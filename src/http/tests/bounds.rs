@@ -138,7 +138,7 @@ async fn attack_f26_no_header_changes_the_issuer() {
     let claims = test
         .verified("transfers", answer.json()["access_token"].as_str().expect("a token"))
         .expect("verifies");
-    assert_eq!(claims.map["iss"], "https://127.0.0.1:8443/oauth2/transfers");
+    assert_eq!(claims.map()["iss"], "https://127.0.0.1:8443/oauth2/transfers");
     let path = "/oauth2/transfers/.well-known/openid-configuration";
     let answer = send(
         &router,

@@ -6,7 +6,7 @@
 use crate::issuer::{Endpoint, Issuer};
 use crate::jose::alg::Algorithm;
 use crate::jose::unverified::Unverified;
-use crate::jose::verify::{VerifyError, verify_signature};
+use crate::jose::verify::{VerifyError, check_signature};
 use crate::model::secret::Secret;
 use crate::oauth::assertion::{AssertionProblem, LIFETIME_MAX, Rules, judge};
 use crate::oauth::client::{Client, SharedSecrets};
@@ -41,7 +41,7 @@ pub(super) async fn verify(
         lifetime_max: LIFETIME_MAX,
         now: issuer.services.clock.now(),
     };
-    let signing_input = token.compact().signing_input().as_bytes();
+    let signing_input = token.signing_input().as_bytes();
     let accepted = judge(token.claims_unverified(), signing_input, &rules).map_err(problem)?;
     match signers {
         Signers::Secrets(secrets) => by_secret(secrets, &token),
@@ -66,8 +66,8 @@ fn by_secret(secrets: &SharedSecrets, token: &Unverified<'_>) -> Result<(), Asse
     let algorithms: &[Algorithm] = &SharedSecrets::ALGORITHMS;
     let mut problem = AssertionProblem::UnknownKey;
     for set in secrets.sets() {
-        match verify_signature(token.compact(), set, algorithms) {
-            Ok(_) => return Ok(()),
+        match check_signature(token, set, algorithms) {
+            Ok(()) => return Ok(()),
             Err(VerifyError::Algorithm) => problem = AssertionProblem::Algorithm,
             Err(VerifyError::BadSignature) => problem = AssertionProblem::Signature,
             Err(_) => {}

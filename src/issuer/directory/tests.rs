@@ -128,11 +128,12 @@ fn is_dead(test: &TestIssuer, token: &str) -> bool {
     let claims = crate::jose::verify::verify(&mut unverified, &keys, &expectations).expect("verifies");
     let claims = claims.get();
     let client = crate::oauth::sample::client_id("0oa1");
+    let (jti, subject) = (claims.jti(), claims.subject());
     let life = crate::revocation::Life {
         server: &server_id("aus1"),
-        jti: claims.jti.as_ref(),
+        jti: jti.as_ref(),
         session: None,
-        subject: claims.subject.as_ref(),
+        subject: subject.as_ref(),
         client: Some(&client),
         kid: claims.kid.as_ref(),
         issued_at: claims.issued_at,

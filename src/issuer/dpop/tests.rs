@@ -104,7 +104,7 @@ async fn case_127_a_proof_binds_the_token_to_its_key() {
         let claims = test
             .verified("transfers", answer.access_token.expose_secret())
             .expect("verifies");
-        assert_eq!(claims.map["cnf"], json!({ "jkt": es256().kid().as_str() }), "{what}");
+        assert_eq!(claims.map()["cnf"], json!({ "jkt": es256().kid().as_str() }), "{what}");
         assert_eq!(answer.dpop_nonce, None);
     }
     let unbound = ask(&test, &[]).await.expect("granted");
@@ -112,7 +112,7 @@ async fn case_127_a_proof_binds_the_token_to_its_key() {
     let claims = test
         .verified("transfers", unbound.access_token.expose_secret())
         .expect("verifies");
-    assert!(!claims.map.contains_key("cnf"));
+    assert!(!claims.members.contains("cnf"));
 }
 
 #[tokio::test]
@@ -368,7 +368,7 @@ async fn attack_f31_a_certificate_bound_token_names_the_certificate_of_the_conne
         .verified("transfers", bound.access_token.expose_secret())
         .expect("verifies");
     let digest = Digest::of(b"the certificate").to_base64url();
-    assert_eq!(claims.map["cnf"], json!({ "x5t#S256": digest }));
+    assert_eq!(claims.map()["cnf"], json!({ "x5t#S256": digest }));
     let without = test
         .issuer
         .token("transfers", &request(None))

@@ -9,13 +9,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::issuer::grant::person::Opening;
 use crate::issuer::grant::{GrantAnswer, GrantContext, requested_scopes};
 use crate::issuer::people::{self, Person};
 use crate::issuer::{Note, TokenAnswer};
-use crate::jose::json::whole_number;
+use crate::jose::object::{Object, ValueRef};
 use crate::jose::unverified::Unverified;
 use crate::model::scope::ScopeSet;
 use crate::model::time::Timestamp;
@@ -63,7 +63,7 @@ pub(super) fn answer<'a>(context: &'a GrantContext<'_>, note: &'a mut Note) -> G
 /// An assertion of an issuer that the server trusts, whose claims and signature are good.
 struct Assertion<'a> {
     issuer: &'a TrustedIssuer,
-    claims: Map<String, Value>,
+    claims: Object,
     accepted: Accepted,
     is_id_jag: bool,
 }
@@ -96,7 +96,7 @@ impl<'a> Assertion<'a> {
             lifetime_max: if is_id_jag { ID_JAG_LIFETIME_MAX } else { LIFETIME_MAX },
             now,
         };
-        let signing_input = token.compact().signing_input().as_bytes();
+        let signing_input = token.signing_input().as_bytes();
         let accepted = judge(token.claims_unverified(), signing_input, &rules).map_err(F::Problem)?;
         let (peers, services) = (&context.issuer.peers, &context.issuer.services);
         peers.verify(services, &issuer.keys, &token).await.map_err(F::Problem)?;
@@ -154,8 +154,8 @@ impl<'a> Assertion<'a> {
     fn check_resources(&self, context: &GrantContext<'_>) -> Result<(), OAuthError> {
         let bound: Vec<&str> = match self.claims.get("resource").filter(|_| self.is_id_jag) {
             None => return Ok(()),
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+            Some(ValueRef::Text(one)) => vec![one],
+            Some(ValueRef::Json(Value::Array(several))) => several.iter().filter_map(Value::as_str).collect(),
             Some(_) => Vec::new(),
         };
         let server = &context.endpoint.server;
@@ -179,12 +179,8 @@ impl<'a> Assertion<'a> {
     }
 
     fn amr(&self) -> Vec<String> {
-        let methods = self.claims.get("amr").and_then(Value::as_array);
-        let texts = methods
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Value::as_str);
+        let methods = self.claims.get("amr").and_then(ValueRef::as_array);
+        let texts = methods.unwrap_or_default().iter().filter_map(Value::as_str);
         texts.take(16).map(str::to_owned).collect()
     }
 
@@ -203,14 +199,11 @@ impl<'a> Assertion<'a> {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.claims
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+        self.claims.text(name).filter(|text| !text.is_empty())
     }
 
     fn seconds(&self, name: &str) -> Option<Timestamp> {
-        let number = self.claims.get(name).and_then(whole_number)?;
+        let number = self.claims.get(name).and_then(ValueRef::whole_number)?;
         (number >= 0).then(|| Timestamp::from_unix_seconds(number))
     }
 }

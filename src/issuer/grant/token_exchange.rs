@@ -24,7 +24,7 @@ use crate::issuer::living::{self, LivingToken};
 use crate::issuer::mint::{MintRequest, mint};
 use crate::issuer::people::{self, Person};
 use crate::issuer::{Endpoint, Note};
-use crate::jose::json::whole_number;
+use crate::jose::object::ValueRef;
 use crate::jose::unverified::Unverified;
 use crate::model::id::{GrantId, UserId};
 use crate::model::scope::ScopeSet;
@@ -158,16 +158,16 @@ fn may_exchange(context: &GrantContext<'_>, subject: &Shown, actor: Option<&Show
     if actor.is_some_and(|actor| *actor.token.client() != client.id) {
         return Err(P::Actor.into());
     }
-    let claims = &subject.token.claims().map;
+    let claims = &subject.token.claims().members;
     let is_own = *subject.token.client() == client.id;
     if is_own && let Some(bound) = claims.get("cnf") {
         let proven = context.binding.map(|binding| binding.confirmation());
-        if proven.as_ref() != Some(bound) {
+        if proven.as_ref().map(ValueRef::from) != Some(bound) {
             return Err(GrantFailure::KeyMismatch.into());
         }
     }
     if let Some(may_act) = claims.get("may_act") {
-        return if names(may_act, context, actor) {
+        return if names(&may_act.to_json(), context, actor) {
             Ok(())
         } else {
             Err(P::MayNotAct.into())
@@ -204,8 +204,7 @@ fn names(may_act: &Value, context: &GrantContext<'_>, actor: Option<&Shown>) -> 
 fn acting_party<'c>(context: &'c GrantContext<'_>, actor: Option<&'c Shown>) -> (&'c str, &'c str) {
     match actor {
         Some(actor) => {
-            let subject = actor.token.claims().subject.as_ref();
-            let subject = subject.map_or("", crate::model::id::Subject::as_str);
+            let subject = actor.token.claims().members.text("sub").unwrap_or_default();
             (subject, actor.endpoint.issuer.as_str())
         }
         None => (context.client.client().id.as_str(), context.endpoint.issuer.as_str()),
@@ -214,15 +213,15 @@ fn acting_party<'c>(context: &'c GrantContext<'_>, actor: Option<&'c Shown>) -> 
 
 /// The chain of those who act, the one who acts now first; `None` if nobody acts for the subject.
 fn acting(context: &GrantContext<'_>, subject: &Shown, actor: Option<&Shown>) -> Result<Option<Value>, OAuthError> {
-    let before = subject.token.claims().map.get("act");
+    let before = subject.token.claims().members.get("act").map(ValueRef::to_json);
     let is_own = *subject.token.client() == context.client.client().id;
     let act = if is_own && actor.is_none() {
-        before.cloned()
+        before
     } else {
         let (acting, _) = acting_party(context, actor);
         let mut act = json!({ "sub": acting });
         if let Some(before) = before {
-            act["act"] = before.clone();
+            act["act"] = before;
         }
         Some(act)
     };
@@ -236,13 +235,7 @@ fn acting(context: &GrantContext<'_>, subject: &Shown, actor: Option<&Shown>) ->
 }
 
 async fn person(context: &GrantContext<'_>, subject: &Shown) -> Result<Person, OAuthError> {
-    let user = subject
-        .token
-        .claims()
-        .map
-        .get("uid")
-        .and_then(Value::as_str)
-        .ok_or(P::NoUser)?;
+    let user = subject.token.claims().members.text("uid").ok_or(P::NoUser)?;
     let user = UserId::parse(user).map_err(|_| P::Token)?;
     let person = people::by_id(context.issuer, context.snapshot, &user).await?;
     person.ok_or_else(|| GrantFailure::UserGone.into())
@@ -273,18 +266,15 @@ struct Session {
 
 impl Session {
     fn of(token: &LivingToken) -> Result<Self, OAuthError> {
-        let claims = &token.claims().map;
-        let id = claims.get("sid").and_then(Value::as_str).ok_or(P::NoUser)?;
-        let methods = claims
-            .get("amr")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let claims = &token.claims().members;
+        let id = claims.text("sid").ok_or(P::NoUser)?;
+        let methods = claims.get("amr").and_then(ValueRef::as_array).unwrap_or_default();
+        let auth_time = claims.get("auth_time").and_then(ValueRef::whole_number).unwrap_or(0);
         Ok(Self {
             id: GrantId::parse(id).map_err(|_| P::Token)?,
-            auth_time: Timestamp::from_unix_seconds(claims.get("auth_time").and_then(whole_number).unwrap_or(0)),
+            auth_time: Timestamp::from_unix_seconds(auth_time),
             amr: methods.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            acr: claims.get("acr").and_then(Value::as_str).map(str::to_owned),
+            acr: claims.text("acr").map(str::to_owned),
         })
     }
 

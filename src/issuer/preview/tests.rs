@@ -71,7 +71,7 @@ async fn case_156_the_preview_is_the_token_but_for_its_identifier() {
     };
     let answer = test.issuer.token("transfers", &form).await.expect("granted");
     let token = answer.access_token.expose_secret();
-    let mut minted = test.verified("transfers", token).expect("verifies").map;
+    let mut minted = test.verified("transfers", token).expect("verifies").map();
 
     let words = ("transfers", "nightly-batch", SERVICE, None, Some("transfers:read"));
     let shown = ask(&compiled(&bank()), words, test.clock.now())

@@ -40,7 +40,7 @@ pub(super) fn id_token(test: &TestIssuer, client: &str, token: &str) -> serde_js
     verify(&mut unverified, &keys, &expectations)
         .expect("verifies")
         .into_inner()
-        .map
+        .map()
 }
 
 #[tokio::test]
@@ -51,11 +51,11 @@ async fn case_046_case_100_a_code_gives_tokens_that_say_who_signed_in() {
     assert_eq!(answer.expires_in_seconds, 300);
     assert!(answer.id_token.is_none(), "no `openid`, no ID token");
     let claims = claims(&test, &answer);
-    let said = |name: &str| claims.map[name].as_str().expect("text").to_owned();
+    let said = |name: &str| claims.map()[name].as_str().expect("text").to_owned();
     assert_eq!((said("sub").as_str(), said("uid").as_str()), (ADA, ADA));
-    assert_eq!(claims.map["auth_time"], now(&test).unix_seconds());
+    assert_eq!(claims.map()["auth_time"], now(&test).unix_seconds());
     assert_eq!(
-        (claims.map["amr"].clone(), said("tier").as_str()),
+        (claims.map()["amr"].clone(), said("tier").as_str()),
         (json!(["pwd"]), "gold")
     );
     let refresh = refresh_token(&answer);
@@ -72,7 +72,7 @@ async fn case_103_case_101_openid_gives_an_id_token_for_the_client_alone() {
     let answer = sign_in(&test, "mobile", "openid profile transfers:read").await;
     let token = answer.id_token.as_ref().expect("an ID token").expose_secret();
     let said = id_token(&test, "mobile", token);
-    let session = claims(&test, &answer).map["sid"].clone();
+    let session = claims(&test, &answer).map()["sid"].clone();
     let at_hash = half_hash(crate::jose::alg::Algorithm::Es256, answer.access_token.expose_secret());
     for (name, value) in [
         ("sub", json!(ADA)),
@@ -299,7 +299,7 @@ async fn case_094_case_139_a_token_is_for_a_resource_of_the_request_or_for_the_a
     both.resources = vec!["https://a.example".to_owned(), "https://b.example".to_owned()];
     let aud = |answer: &crate::issuer::TokenAnswer| {
         let token = answer.access_token.expose_secret();
-        Unverified::parse(token).expect("compact").claims_unverified()["aud"].clone()
+        Unverified::parse(token).expect("compact").claims_unverified().to_map()["aud"].clone()
     };
     let first = code(&test, both.clone()).await;
     let one = format!("{}&resource=https://b.example", redemption("mobile", &first));

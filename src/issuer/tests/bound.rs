@@ -25,7 +25,7 @@ async fn case_057_attack_f07_a_code_that_is_bound_to_a_key_is_for_who_holds_it()
         if is_good {
             let answer = outcome.expect("granted");
             assert_eq!(answer.token_type(), "DPoP");
-            assert_eq!(claims(&test, &answer).map["cnf"]["jkt"], thumbprint(0).to_base64url());
+            assert_eq!(claims(&test, &answer).map()["cnf"]["jkt"], thumbprint(0).to_base64url());
         } else {
             assert_eq!(refused(&test, outcome), ("invalid_grant", "key_mismatch".to_owned()));
             let owner = ask_with_key(&test, 0, &body).await;
@@ -52,7 +52,7 @@ async fn case_092_attack_f12_the_refresh_token_of_a_public_client_is_for_the_key
         ("invalid_grant", "key_mismatch".to_owned())
     );
     let next = ask_with_key(&test, 0, &body).await.expect("granted");
-    assert_eq!(claims(&test, &next).map["cnf"]["jkt"], thumbprint(0).to_base64url());
+    assert_eq!(claims(&test, &next).map()["cnf"]["jkt"], thumbprint(0).to_base64url());
     // Who has stolen an old token and not the key cannot end the grant by showing it.
     test.clock.advance(std::time::Duration::from_secs(60));
     assert_eq!(refused(&test, ask_with_key(&test, 1, &body).await).1, "key_mismatch");
@@ -73,7 +73,7 @@ async fn case_092_a_confidential_client_may_change_its_key() {
     let next = ask_with_key(&test, 1, &refresh_body("quickbooks", &refresh_token(&answer)))
         .await
         .expect("granted");
-    assert_eq!(claims(&test, &next).map["cnf"]["jkt"], thumbprint(1).to_base64url());
+    assert_eq!(claims(&test, &next).map()["cnf"]["jkt"], thumbprint(1).to_base64url());
     let plain = refresh(&test, "quickbooks", &refresh_token(&next))
         .await
         .expect("granted");

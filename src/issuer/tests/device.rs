@@ -106,7 +106,7 @@ async fn case_136_case_137_attack_f27_a_device_waits_is_slowed_down_and_gets_its
     );
     let answer = poll(&test, "tv", &code).await.expect("granted");
     assert_eq!(
-        (answer.scope.as_str(), &claims(&test, &answer).map["sub"]),
+        (answer.scope.as_str(), &claims(&test, &answer).map()["sub"]),
         (READ, &serde_json::json!(ADA))
     );
     assert!(

@@ -126,7 +126,7 @@ async fn attack_f13_administration_ends_the_grants_of_a_user_a_client_or_one_alo
         let test = bank().await;
         let mobile = sign_in(&test, "mobile", READ).await;
         let partner = sign_in(&test, "quickbooks", READ).await;
-        let sid = claims(&test, &mobile).map["sid"].as_str().expect("text").to_owned();
+        let sid = claims(&test, &mobile).map()["sid"].as_str().expect("text").to_owned();
         let which = which.unwrap_or_else(|| GrantSelector::One(GrantId::parse(&sid).expect("valid")));
         let event = AuditEvent {
             at: crate::clock::Clock::now(&*test.clock),
@@ -215,7 +215,7 @@ async fn case_153_case_052_a_reply_that_is_lost_doubles_nothing_and_a_restart_br
         .await
         .expect("within the grace");
     assert_eq!(refresh_token(&told), refresh_token(&rotated));
-    assert_eq!(claims(&test, &told).jti, claims(&test, &rotated).jti);
+    assert_eq!(claims(&test, &told).jti(), claims(&test, &rotated).jti());
     test.clock.advance(Duration::from_secs(60));
     assert_eq!(
         refused(&test, refresh(&test, "mobile", &refresh_token(&living)).await).1,

@@ -49,7 +49,7 @@ async fn case_114_a_refresh_token_is_shown_to_its_client_alone_and_is_not_used_u
     });
     assert_eq!(document, expected);
     assert_eq!(
-        claims(&test, &answer).map["sid"],
+        claims(&test, &answer).map()["sid"],
         sid.as_str(),
         "the access token is of the same grant"
     );

@@ -127,19 +127,19 @@ async fn a_trusted_issuer_says_who_the_user_is_and_the_token_is_as_every_other()
         .expect("granted");
     assert!(answer.refresh_token.is_none() && answer.id_token.is_none());
     let claims = claims(&test, &answer);
-    assert_eq!((&claims.map["sub"], &claims.map["uid"]), (&json!(ADA), &json!(ADA)));
-    assert_eq!(claims.map["client_id"], "agent");
-    assert_eq!(claims.map["auth_time"], NOW - 600);
+    assert_eq!((&claims.map()["sub"], &claims.map()["uid"]), (&json!(ADA), &json!(ADA)));
+    assert_eq!(claims.map()["client_id"], "agent");
+    assert_eq!(claims.map()["auth_time"], NOW - 600);
     assert_eq!(
-        (&claims.map["amr"], &claims.map["acr"]),
+        (&claims.map()["amr"], &claims.map()["acr"]),
         (&json!(["mfa", "pwd"]), &json!("urn:high"))
     );
-    assert_eq!(claims.map["tier"], "gold", "the claims of the user are there");
+    assert_eq!(claims.map()["tier"], "gold", "the claims of the user are there");
     // An issuer that does not say when has signed nobody in lately.
     let answer = ask(&test, &body("agent", &assertion("2", &json!({})), SCOPE))
         .await
         .expect("granted");
-    assert_eq!(super::world::claims(&test, &answer).map["auth_time"], 0);
+    assert_eq!(super::world::claims(&test, &answer).map()["auth_time"], 0);
     // The keys of the other one are at its URL, and its users are named by another claim.
     test.documents
         .serve(&format!("{REMOTE}/jwks"), &json!({ "keys": [idp().public_jwk()] }));
@@ -147,7 +147,7 @@ async fn a_trusted_issuer_says_who_the_user_is_and_the_token_is_as_every_other()
     let answer = ask(&test, &body("agent", &assertion("3", &remote), SCOPE))
         .await
         .expect("granted");
-    assert_eq!(super::world::claims(&test, &answer).map["sub"], ADA);
+    assert_eq!(super::world::claims(&test, &answer).map()["sub"], ADA);
     assert_eq!(test.documents.count(), 1);
 }
 

@@ -55,9 +55,9 @@ async fn case_085_a_client_that_is_given_it_by_name_gets_tokens_by_password() {
     ] {
         let answer = ask(&test, &body(login, password)).await.expect("granted");
         let claims = claims(&test, &answer);
-        assert_eq!(claims.map["uid"], uid);
-        assert_eq!(claims.map["sub"], login.to_lowercase());
-        assert_eq!(claims.map["amr"], serde_json::json!(["pwd"]));
+        assert_eq!(claims.map()["uid"], uid);
+        assert_eq!(claims.map()["sub"], login.to_lowercase());
+        assert_eq!(claims.map()["amr"], serde_json::json!(["pwd"]));
         assert!(refresh(&test, "legacy", &refresh_token(&answer)).await.is_ok());
     }
 }

@@ -110,7 +110,7 @@ proptest! {
                 prop_assert_eq!(&granted, &after.scopes);
                 let Ok(answer) = outcome else { continue };
                 let told = scopes(&answer.scope);
-                prop_assert_eq!(scopes(claims(&test, &answer).map["scope"].as_str().expect("text")), told.clone());
+                prop_assert_eq!(scopes(claims(&test, &answer).map()["scope"].as_str().expect("text")), told.clone());
                 prop_assert!(after.scopes.is_superset(&told), "token within grant");
                 prop_assert!(now_allowed.is_superset(&told), "token within the policies of now");
                 if let Some(wanted) = wanted {

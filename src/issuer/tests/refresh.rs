@@ -43,14 +43,14 @@ async fn case_087_case_090_the_last_token_brings_the_same_pair_again_within_the_
     pass(&test, 29);
     let again = refresh(&test, "mobile", &first).await.expect("the reply was lost");
     assert_eq!(refresh_token(&again), refresh_token(&second));
-    let (one, other) = (claims(&test, &second).map, claims(&test, &again).map);
+    let (one, other) = (claims(&test, &second).map(), claims(&test, &again).map());
     assert_eq!(one, other, "the same access token, to the last claim");
     assert_eq!((second.expires_in_seconds, again.expires_in_seconds), (300, 271));
     // The successor works, and is one: no third branch.
     let third = refresh(&test, "mobile", &refresh_token(&second))
         .await
         .expect("granted");
-    assert_ne!(claims(&test, &third).jti, claims(&test, &second).jti);
+    assert_ne!(claims(&test, &third).jti(), claims(&test, &second).jti());
 }
 
 #[tokio::test]
@@ -117,10 +117,10 @@ async fn case_089_attack_f11_a_hundred_callers_with_one_token_get_one_successor(
         let outcomes = at_once(&test, &refresh_body("mobile", &token), 100).await;
         let answers: Vec<TokenAnswer> = outcomes.into_iter().map(|outcome| outcome.expect("granted")).collect();
         let successor = refresh_token(&answers[0]);
-        let id = claims(&test, &answers[0]).jti;
+        let id = claims(&test, &answers[0]).jti();
         for answer in &answers {
             assert_eq!(refresh_token(answer), successor, "round {round}");
-            assert_eq!(claims(&test, answer).jti, id, "round {round}: one access token");
+            assert_eq!(claims(&test, answer).jti(), id, "round {round}: one access token");
             assert!(!is_dead(&test, answer));
         }
         token = successor;
@@ -165,7 +165,7 @@ async fn case_093_a_narrower_scope_narrows_the_access_token_and_never_the_grant(
     let narrow = format!("{}&scope=transfers:read", refresh_body("mobile", &token));
     let narrow = ask(&test, &narrow).await.expect("granted");
     assert_eq!(narrow.scope, READ);
-    assert_eq!(claims(&test, &narrow).map["scope"], READ);
+    assert_eq!(claims(&test, &narrow).map()["scope"], READ);
     let whole = refresh(&test, "mobile", &refresh_token(&narrow))
         .await
         .expect("granted");
@@ -411,7 +411,7 @@ async fn a_static_token_stays_the_same_and_its_idle_time_starts_again() {
         pass(&test, 3500);
         let answer = refresh(&test, "mobile", &token).await.expect("granted");
         assert_eq!(refresh_token(&answer), token);
-        ids.insert(claims(&test, &answer).jti);
+        ids.insert(claims(&test, &answer).jti());
     }
     assert_eq!(ids.len(), 4, "each use gives another access token");
     for outcome in at_once(&test, &refresh_body("mobile", &token), 20).await {

@@ -42,7 +42,7 @@ async fn refresh_for(
 /// `aud` as it was signed: the server itself takes no token that is not for it.
 fn audience(answer: &TokenAnswer) -> serde_json::Value {
     let token = crate::jose::unverified::Unverified::parse(answer.access_token.expose_secret()).expect("a token");
-    token.claims_unverified()["aud"].clone()
+    token.claims_unverified().to_map()["aud"].clone()
 }
 
 #[tokio::test]

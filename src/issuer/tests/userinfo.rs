@@ -70,7 +70,7 @@ async fn case_107_a_token_of_somebody_in_thousands_of_groups_is_small_and_says_w
     let answer = sign_in(&test, "mobile", ALL).await;
     let token = answer.access_token.expose_secret();
     assert!(token.len() < 2048, "{} bytes", token.len());
-    let said = super::world::claims(&test, &answer).map;
+    let said = super::world::claims(&test, &answer).map();
     assert!(!said.contains_key("memberships"));
     assert_eq!(said["_claim_names"], json!({ "memberships": "userinfo" }));
     assert_eq!(

@@ -145,12 +145,13 @@ pub(super) fn claims(test: &TestIssuer, answer: &TokenAnswer) -> Claims {
 pub(super) fn is_dead(test: &TestIssuer, answer: &TokenAnswer) -> bool {
     let claims = claims(test, answer);
     let server = server_id("transfers");
-    let client = claims.map.get("cid").and_then(Value::as_str).map(client_id);
+    let client = claims.members.text("cid").map(client_id);
+    let (jti, subject) = (claims.jti(), claims.subject());
     let life = crate::revocation::Life {
         server: &server,
-        jti: claims.jti.as_ref(),
-        session: claims.map.get("sid").and_then(Value::as_str),
-        subject: claims.subject.as_ref(),
+        jti: jti.as_ref(),
+        session: claims.members.text("sid"),
+        subject: subject.as_ref(),
         client: client.as_ref(),
         kid: claims.kid.as_ref(),
         issued_at: claims.issued_at,

@@ -33,7 +33,7 @@ fn what_a_key_signs_its_published_jwk_verifies() {
         let types = TokenTypes::Only(vec!["at+jwt".to_owned()]);
         for keys in [&published, &set_of(key(algorithm))] {
             let verified = verify_as(token.expose_secret(), keys, &[algorithm], &types).expect("believed");
-            assert_eq!(verified.get().map, claims(), "{algorithm:?}");
+            assert_eq!(verified.get().map(), claims(), "{algorithm:?}");
         }
     }
 }
@@ -76,7 +76,7 @@ fn we_accept_what_a_second_implementation_signs() {
         header.kid = Some(key(algorithm).kid().to_string());
         let token = other::encode(&header, &claims(), &encoding).expect("signed");
         let verified = verify_as(&token, &set_of(key(algorithm)), &[algorithm], &TokenTypes::Usual);
-        assert_eq!(verified.expect("believed").get().map, claims(), "{algorithm:?}");
+        assert_eq!(verified.expect("believed").get().map(), claims(), "{algorithm:?}");
     }
 }
 

@@ -59,14 +59,13 @@ fn a_token_of_each_algorithm_gives_its_claims() {
         let claims = verify_now(&token, &set_of(signer), &[algorithm])
             .expect("believed")
             .into_inner();
-        assert_eq!(claims.issuer.as_str(), ISSUER);
-        assert_eq!(claims.subject.as_ref().map(Subject::as_str), Some("alice"));
-        assert_eq!(claims.jti.as_ref().map(Jti::as_str), Some("t1"));
+        assert_eq!(claims.members.text("iss"), Some(ISSUER));
+        assert_eq!(claims.subject().as_ref().map(Subject::as_str), Some("alice"));
+        assert_eq!(claims.jti().as_ref().map(Jti::as_str), Some("t1"));
         assert_eq!(claims.kid.as_ref(), Some(signer.kid()));
         assert_eq!(claims.issued_at, Some(NOW.minus(Duration::from_secs(10))));
-        assert_eq!(claims.not_before, Some(NOW.minus(Duration::from_secs(5))));
         assert_eq!(claims.expires_at, NOW.plus(Duration::from_secs(300)));
-        assert_eq!(claims.map["aud"], json!(AUDIENCE));
+        assert_eq!(claims.members.text("aud"), Some(AUDIENCE));
     }
 }
 
@@ -214,7 +213,7 @@ fn edge_j22_the_twin_of_an_ecdsa_signature_is_the_same_token_by_its_jti() {
     }
     let of = |signature: &[u8]| outcome_of(&format!("{input}.{}", encode(signature))).expect("believed");
     assert_ne!(honest, twin);
-    assert_eq!(of(&honest).jti, of(&twin).jti);
+    assert_eq!(of(&honest).jti(), of(&twin).jti());
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn attack_a41_edge_j16_the_scope_claim_comes_out_as_it_was_written() {
         ("a\\u0000", None),
     ] {
         let claims = outcome(&[("scope", &format!("\"{written}\""))]).expect("believed");
-        let text = claims.map["scope"].as_str().expect("a string");
+        let text = claims.members.text("scope").expect("a string");
         let read = ScopeSet::parse(text).ok().map(|set| set.to_string());
         assert_eq!(read.as_deref(), scopes, "{written:?}");
     }
