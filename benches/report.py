@@ -135,7 +135,7 @@ def terminal(figures):
 def markdown(figures, drawn, about):
     least, most = (pick(figure["rounds"] for figure in figures) for pick in (min, max))
     rounds = f"{most}" if least == most else f"{least} to {most}"
-    lines = [f"Measured with {rounds} rounds on: {about[0]}.", f"Versions: {about[1]}.", ""]
+    lines = [f"Measured {rounds} times on: {about[0]}.", f"Versions: {about[1]}.", ""]
     for title, rows in by_part(figures):
         lines += [f"### {title}", ""]
         lines += ["| " + " | ".join(HEAD[:-1]) + " |", "|" + "---|" * (len(HEAD) - 1)]

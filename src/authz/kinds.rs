@@ -1,8 +1,9 @@
 //! What cached tokens have in common, kept once for all of them.
 //!
 //! Tokens of one client with the same scopes differ in subject, times and `jti`; the rest is half of what they say. A
-//! kind lives for as long as a token of it does. A token is recognised before it is laid out. The token that brings a kind pays for it in the cache's account, the
-//! others share it: what the account can miss is [`KIND_BYTES_MAX`] for a token whose bringer was pushed out before it.
+//! kind lives for as long as a token of it does. A token is recognised before it is laid out. The one that brings a kind
+//! pays for it in the cache's account, the others share it: what the account can miss is [`KIND_BYTES_MAX`] for a token
+//! whose bringer was pushed out before it.
 
 use std::sync::Arc;
 

@@ -96,14 +96,14 @@ impl<'de> Visitor<'de> for Members<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::with_capacity(MEMBERS_USUAL);
         while let Some(name) = entries.next_key_seed(Name(self.text))? {
-            let content = entries.next_value_seed(Member {
+            let value = entries.next_value_seed(Member {
                 text: self.text,
                 strict: Strict {
                     depth_left: self.depth_left,
                     values_left: &mut *self.values_left,
                 },
             })?;
-            members.push((name, content));
+            members.push((name, value));
         }
         Ok(members)
     }
@@ -299,11 +299,12 @@ pub(crate) fn whole_number(value: &Value) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::collection::{btree_map, vec};
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
     use crate::jose::object::ValueRef;
+    use crate::testing::json::value;
 
     /// What is read; what is accepted at all, is what a generous reader finds.
     fn read_bytes(text: &[u8]) -> Result<Map<String, Value>, InvalidJson> {
@@ -412,22 +413,6 @@ mod tests {
         ] {
             assert_eq!(number(text), outcome, "{text}");
         }
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 16, 4, |inner| {
-            prop_oneof![
-                vec(inner.clone(), 0..4).prop_map(Value::from),
-                btree_map(any::<String>(), inner, 0..4)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
     }
 
     proptest! {

@@ -79,14 +79,14 @@ impl Object {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, ValueRef<'_>)> {
         self.members
             .iter()
-            .map(|(name, content)| (name.of(&self.text), content.of(&self.text)))
+            .map(|(name, value)| (name.of(&self.text), value.of(&self.text)))
     }
 
     /// The same as a map.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         self.iter()
-            .map(|(name, item)| (name.to_owned(), item.to_json()))
+            .map(|(name, value)| (name.to_owned(), value.to_json()))
             .collect()
     }
 }
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Object {
     }
 }
 
-// === impl Item ===
+// === impl ValueRef ===
 
 impl<'o> ValueRef<'o> {
     /// The string, if it is one.
@@ -195,7 +195,7 @@ impl Span {
 impl MemberValue {
     fn of<'o>(&'o self, text: &'o str) -> ValueRef<'o> {
         match self {
-            Self::Text(piece) => ValueRef::Text(piece.of(text)),
+            Self::Text(span) => ValueRef::Text(span.of(text)),
             Self::Json(value) => ValueRef::Json(value),
         }
     }

@@ -257,8 +257,7 @@ impl fmt::Debug for Signed {
     }
 }
 
-/// Verifies the signature alone, and gives the payload: for what is signed and is no access token
-/// (request objects). The caller checks the claims.
+/// Verifies the signature alone, and gives the payload, whatever it is: `scopegate token decode` asks. The caller judges it.
 ///
 /// # Errors
 /// [`VerifyError`] of the first two checks of this module.

@@ -1,8 +1,9 @@
-use proptest::collection::{btree_map, vec};
+use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::testing::json::value;
 
 fn back(held: &Held) -> Map<String, Value> {
     let claims = held.claims();
@@ -14,27 +15,6 @@ fn back(held: &Held) -> Map<String, Value> {
 
 /// The names that [`is_common`] knows, as an expression: whoever changes one changes the other.
 const COMMON: &str = "a(cr|mr|ud|zp)|cid|client_id|groups|iss|permissions|roles|scope|scp|tid|token_use|typ|ver";
-
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("finite", |number| number.is_finite())
-            .prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-        // About where the length takes more characters.
-        (16_380_usize..16_390).prop_map(|length| Value::from("é".repeat(length / 2) + &"x".repeat(length % 2))),
-    ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::from),
-            btree_map(any::<String>(), inner, 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
-}
 
 proptest! {
     #[test]
